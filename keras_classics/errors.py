@@ -1,0 +1,70 @@
+"""What a command tells its user, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line: the cause, then what would work."""
+
+
+class GateError(Exception):
+    """A result that was made, measured and refused. The message says which measure failed."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among `known`, with its nearest neighbours."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+_MENDS = {
+    errno.ENOSPC: "free some space there or choose another folder",
+    errno.EDQUOT: "free some space there or choose another folder",
+    errno.EACCES: "choose a folder or file you may use",
+    errno.EPERM: "choose a folder or file you may use",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another path",
+    errno.EISDIR: "a folder stands where a file is needed; choose another path",
+    errno.EEXIST: "a file stands where a folder is needed; choose another path",
+    errno.ENOENT: "check the path",
+}
+
+
+def command_line(main: Callable[..., None]) -> Callable[..., int]:
+    """Turn what `main` raises into one line on stderr and an exit code.
+
+    0 success, 2 bad input or a file system that refuses, 3 a failed gate, 130 Ctrl-C.
+    Anything else is a fault of ours and keeps its traceback.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*arguments, **keywords) -> int:
+        try:
+            main(*arguments, **keywords)
+        except InputError as error:
+            return _complain("error", str(error), 2)
+        except GateError as error:
+            return _complain("refused", str(error), 3)
+        except KeyboardInterrupt:
+            return _complain("interrupted", "stopped by Ctrl-C; nothing half-written is left", 130)
+        except OSError as error:
+            if error.errno not in _MENDS:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            return _complain("error", f"{place}{error.strerror}; {_MENDS[error.errno]}", 2)
+        return 0
+
+    return wrapped
+
+
+def _complain(kind: str, message: str, code: int) -> int:
+    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+    return code
