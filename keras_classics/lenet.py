@@ -33,7 +33,7 @@ def LeNet5(
     amounts to. 61,706 parameters and 416,520 multiply-accumulates.
 
     Args:
-        input_shape: height, width, channels; at least 14×14. MNIST's 28×28 digits are padded to
+        input_shape: height, width, channels; at least 16×16. MNIST's 28×28 digits are padded to
             32×32 by `keras_classics.data`, as in the paper, so that strokes reach the C1 corners.
         classes: length of the output.
         weights: None or a file (`.keras`, `.weights.h5`).
@@ -47,7 +47,7 @@ def LeNet5(
     Raises:
         ValueError: an argument that cannot be used; the message says what can.
     """
-    image = x = blocks.image_input(input_shape, minimum=14, include_top=include_top)
+    image = x = blocks.image_input(input_shape, minimum=16, include_top=include_top)
     for (layer, filters), pool in zip(CONVOLUTIONS, ("s2", "s4"), strict=True):
         x = layers.Conv2D(filters, 5, activation="relu", kernel_initializer="he_normal", name=layer)(x)
         x = layers.MaxPooling2D(2, name=pool)(x)

@@ -49,7 +49,7 @@ MODELS: dict[str, Entry] = {
         trainable_parameters=61_706,
         macs=416_520,
         small_input_shape=(32, 32, 1),
-        minimum_size=14,
+        minimum_size=16,
     ),
     "mobilenet_v2": Entry(
         constructor=MobileNetV2,
@@ -78,7 +78,7 @@ def entry(name: str) -> Entry:
     return MODELS[name]
 
 
-def create_model(name: str, **arguments: Any) -> keras.Model:
+def create_model(name: str, /, **arguments: Any) -> keras.Model:
     """Build a model by name; with nothing else it is the paper's.
 
     Args:
