@@ -1,0 +1,111 @@
+"""The neutral graph: what a model computes, as named operations and NumPy weights.
+
+It is read from a Keras 3 model under any backend (`export.bridge`), rewritten by passes
+(`export.passes`) and handed to the worker, which knows TensorFlow but not Keras 3. Tensors are
+channels-last, float32, with the batch axis first; every operation has one output, called by the
+operation's name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from export.wire import Arrays
+
+
+@dataclass
+class Operation:
+    """One step of the computation.
+
+    Attributes:
+        name: unique in the graph.
+        kind: one of the kinds that `export.worker.operations` computes, `input` or
+            `batch_normalization`.
+        inputs: names of the operations whose outputs it takes.
+        shape: of the output without the batch axis; None where open.
+        attributes: JSON values that the kind needs (strides, padding, axis, …).
+        weights: its constants by role (kernel, bias, …).
+        variables: the Keras variable behind a weight, by role, so that trained values find back.
+    """
+
+    name: str
+    kind: str
+    inputs: list[str]
+    shape: tuple[int | None, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    weights: Arrays = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Graph:
+    """A model as operations in order of execution."""
+
+    name: str
+    operations: dict[str, Operation]
+    inputs: list[str]
+    outputs: list[str]
+
+    def consumers(self) -> dict[str, list[Operation]]:
+        """For every operation, those that read its output."""
+        readers: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.operations.values():
+            for name in operation.inputs:
+                readers[name].append(operation)
+        return readers
+
+    def remove(self, operation: Operation) -> None:
+        """Take out an operation with one input; its readers take that input instead."""
+        (source,) = operation.inputs
+        for reader in self.operations.values():
+            reader.inputs = [source if name == operation.name else name for name in reader.inputs]
+        self.outputs = [source if name == operation.name else name for name in self.outputs]
+        del self.operations[operation.name]
+
+    def weights(self) -> Arrays:
+        """All constants, as `operation:role`."""
+        return {
+            f"{operation.name}:{role}": array
+            for operation in self.operations.values()
+            for role, array in operation.weights.items()
+        }
+
+    def set_weights(self, arrays: Arrays) -> None:
+        """Replace constants by those of `arrays`, which are named as `weights` names them."""
+        for name, array in arrays.items():
+            operation, role = name.rsplit(":", 1)
+            self.operations[operation].weights[role] = array
+
+    def header(self) -> dict[str, Any]:
+        """The graph without its weights, as JSON."""
+        operations = [
+            {
+                "name": operation.name,
+                "kind": operation.kind,
+                "inputs": operation.inputs,
+                "shape": operation.shape,
+                "attributes": operation.attributes,
+            }
+            for operation in self.operations.values()
+        ]
+        return {"name": self.name, "operations": operations, "inputs": self.inputs, "outputs": self.outputs}
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any], arrays: Arrays) -> Graph:
+        """The graph of `header()` and `weights()`; other arrays are left aside."""
+        operations = {
+            row["name"]: Operation(row["name"], row["kind"], row["inputs"], tuple(row["shape"]), row["attributes"])
+            for row in header["operations"]
+        }
+        graph = cls(header["name"], operations, header["inputs"], header["outputs"])
+        graph.set_weights({name: array for name, array in arrays.items() if name.rsplit(":", 1)[0] in operations})
+        return graph
+
+
+def constant(value: Any) -> np.ndarray:
+    """`value` as the float32 array that the graph holds."""
+    return np.asarray(value, np.float32)

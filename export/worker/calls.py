@@ -1,0 +1,53 @@
+"""What the parent can ask of the worker. Each call takes (connection, header, arrays) and returns a pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from export.graph import Graph
+from export.wire import Arrays
+from export.worker import frozen
+
+Result = tuple[dict[str, Any], Arrays]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what converts and trains here."""
+    from importlib.metadata import version
+
+    return {
+        "tensorflow": tf.__version__,
+        "tf_keras": tf_keras.__version__,
+        "tensorflow_model_optimization": version("tensorflow-model-optimization"),
+    }
+
+
+def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """A TFLite file: `frozen.convert` of the graph with the header's mode, io and ranges."""
+    graph = Graph.from_header(header["graph"], arrays)
+    content = frozen.convert(graph, header["mode"], header["io"], header.get("ranges"), _samples(graph, arrays))
+    return {}, {"file": np.frombuffer(content, np.uint8)}
+
+
+def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Minimum and maximum of each of the header's `names` for each sample."""
+    graph = Graph.from_header(header["graph"], arrays)
+    low, high = frozen.observe(graph, header["names"], _samples(graph, arrays), header["batch_size"])
+    return {}, {"low": low, "high": high}
+
+
+def train_quantized(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Quantization-aware training: new weights (as the graph names them) and ranges."""
+    from export.worker import quantized_training
+
+    graph = Graph.from_header(header["graph"], arrays)
+    weights, ranges, history = quantized_training.train(graph, header["ranges"], header["options"], connection)
+    return {"ranges": ranges, "history": history}, weights
+
+
+def _samples(graph: Graph, arrays: Arrays) -> list[np.ndarray]:
+    return [arrays[f"sample:{index}"] for index in range(len(graph.inputs)) if f"sample:{index}" in arrays]

@@ -1,0 +1,89 @@
+"""The emitter for everything that needs no training: a function with its weights as constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from export.graph import Graph
+from export.worker.operations import compute
+
+Ranges = Mapping[str, tuple[float, float]]
+
+
+def run(graph: Graph, inputs: list[tf.Tensor], ranges: Ranges | None = None) -> dict[str, tf.Tensor]:
+    """Every operation's output; those with a range pass through a fake-quantization node."""
+    values: dict[str, tf.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
+    for operation in graph.operations.values():
+        if operation.kind != "input":
+            weights = {role: tf.constant(array) for role, array in operation.weights.items()}
+            attributes = dict(operation.attributes)
+            if operation.kind == "reshape":
+                attributes["shape"] = operation.shape
+            given = [values[name] for name in operation.inputs]
+            values[operation.name] = compute(operation.kind, given, weights, attributes)
+        if ranges and operation.name in ranges:
+            low, high = ranges[operation.name]
+            values[operation.name] = tf.quantization.fake_quant_with_min_max_vars(values[operation.name], low, high)
+    return values
+
+
+def convert(
+    graph: Graph,
+    mode: str,
+    io: str,
+    ranges: Ranges | None = None,
+    samples: list[np.ndarray] | None = None,
+) -> bytes:
+    """A TFLite file of the graph at batch 1.
+
+    Args:
+        mode: "float32" or "int8".
+        io: dtype of the file's inputs and outputs in an integer mode: int8, uint8 or float32.
+        ranges: of activations, by operation: fixes every int8 scale.
+        samples: representative inputs, (N, …) each, from which the converter itself takes the
+            ranges where `ranges` is not given.
+    """
+    signature = [
+        tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
+        for index, name in enumerate(graph.inputs)
+    ]
+
+    @tf.function(input_signature=signature)
+    def function(*inputs):
+        values = run(graph, list(inputs), ranges)
+        outputs = [values[name] for name in graph.outputs]
+        return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], None)
+    if mode == "int8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(io)
+        if ranges is None:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: _one_by_one(samples or [])
+    return converter.convert()
+
+
+def _one_by_one(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    for index in range(len(samples[0])):
+        yield [array[index : index + 1].astype(np.float32) for array in samples]
+
+
+def observe(graph: Graph, names: list[str], samples: list[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest value of each named output for each sample: two (names, N) arrays."""
+
+    @tf.function(reduce_retracing=True)
+    def extremes(inputs):
+        values = run(graph, inputs)
+        flat = [tf.reshape(values[name], [tf.shape(values[name])[0], -1]) for name in names]
+        return [tf.stack([reduce(value, axis=1) for value in flat]) for reduce in (tf.reduce_min, tf.reduce_max)]
+
+    parts = []
+    for start in range(0, len(samples[0]), batch_size):
+        batch = [tf.constant(array[start : start + batch_size], tf.float32) for array in samples]
+        parts.append([part.numpy() for part in extremes(batch)])
+    lows, highs = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
+    return lows, highs

@@ -1,0 +1,117 @@
+"""What each kind of the neutral graph computes, in TensorFlow. Both emitters use this one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+Compute = Callable[..., tf.Tensor]
+Weights = Mapping[str, tf.Tensor]
+OPERATIONS: dict[str, Compute] = {}
+
+
+def compute(kind: str, inputs: list[tf.Tensor], weights: Weights, attributes: Mapping[str, Any]) -> tf.Tensor:
+    """The output of one operation; tensors are channels-last with the batch first."""
+    return OPERATIONS[kind](*inputs, **weights, **attributes)
+
+
+def _operation(kind: str) -> Callable[[Compute], Compute]:
+    def register(function: Compute) -> Compute:
+        OPERATIONS[kind] = function
+        return function
+
+    return register
+
+
+@_operation("conv2d")
+def _conv2d(x, kernel, strides, padding, dilation, groups, bias=None):
+    del groups  # the kernel's third axis says it
+    return _with_bias(tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation), bias)
+
+
+@_operation("depthwise_conv2d")
+def _depthwise_conv2d(x, kernel, strides, padding, dilation, bias=None):
+    y = tf.nn.depthwise_conv2d(x, kernel, [1, *strides, 1], padding.upper(), dilations=dilation)
+    return _with_bias(y, bias)
+
+
+@_operation("dense")
+def _dense(x, kernel, bias=None):
+    y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
+    return _with_bias(y, bias)
+
+
+def _with_bias(y, bias):
+    return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+_ACTIVATIONS = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "relu_limited": lambda x, limit: tf.minimum(tf.nn.relu(x), limit),
+    "leaky_relu": lambda x, slope=0.2: tf.nn.leaky_relu(x, slope),
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
+    "gelu": tf.nn.gelu,
+    "softplus": tf.nn.softplus,
+    "softsign": tf.nn.softsign,
+    "exponential": tf.exp,
+    "sigmoid": tf.sigmoid,
+    "tanh": tf.tanh,
+    "softmax": tf.nn.softmax,
+    "silu": lambda x: x * tf.sigmoid(x),
+    "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) * (1 / 6),
+    "hard_silu": lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
+}
+
+
+@_operation("activation")
+def _activation(x, function, **parameters):
+    return _ACTIVATIONS[function](x, **parameters)
+
+
+@_operation("max_pool")
+def _max_pool(x, size, strides, padding):
+    return tf.nn.max_pool2d(x, size, strides, padding.upper())
+
+
+@_operation("average_pool")
+def _average_pool(x, size, strides, padding):
+    return tf.nn.avg_pool2d(x, size, strides, padding.upper())
+
+
+@_operation("mean")
+def _mean(x, axes, keepdims):
+    return tf.reduce_mean(x, axes, keepdims=keepdims)
+
+
+@_operation("maximum_over")
+def _maximum_over(x, axes, keepdims):
+    return tf.reduce_max(x, axes, keepdims=keepdims)
+
+
+@_operation("reshape")
+def _reshape(x, shape):
+    return tf.reshape(x, [x.shape[0] or -1, *shape])
+
+
+@_operation("pad")
+def _pad(x, padding):
+    return tf.pad(x, [[0, 0], *padding, [0, 0]])
+
+
+@_operation("add")
+def _add(x, y=None, term=None):
+    return x + (term if y is None else y)
+
+
+@_operation("multiply")
+def _multiply(x, y=None, factor=None):
+    return x * (factor if y is None else y)
+
+
+@_operation("concatenate")
+def _concatenate(*inputs, axis):
+    return tf.concat(inputs, axis)
