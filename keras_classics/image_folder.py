@@ -1,0 +1,217 @@
+"""A folder with one folder of images for each class, read as a dataset."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_classics.augment import Augmentation
+from keras_classics.errors import InputError
+from keras_classics.parts import Dataset, Part, Shape
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+HELD_OUT = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}  # each of what the ones before it leave
+PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
+DEFAULT_SIZE = 224
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image, as a first reading found it. `size` is (height, width)."""
+
+    path: Path
+    label: int
+    digest: str
+    size: tuple[int, int]
+    grayscale: bool
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images on disk, decoded when they are asked for and brought to one shape."""
+
+    files: tuple[ImageFile, ...]
+    image_shape: Shape
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`, uint8 (n, height, width, channels)."""
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        for image, index in zip(images, indices, strict=True):
+            image[...] = decode(self.files[index].path, self.image_shape)
+        return images
+
+    def digest(self) -> str:
+        """SHA-256 over the files' own digests and the shape they are brought to."""
+        return hashlib.sha256(repr(([file.digest for file in self.files], self.image_shape)).encode()).hexdigest()
+
+
+def load(root: Path, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
+    """Read the class folders under `root`; see `keras_classics.data.load`.
+
+    Every image is decoded once, so that a damaged one is found before training and not in it.
+    Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the
+    rank of the content's hash: the same folder always gives the same parts, wherever it lies. An
+    image that occurs more than once, under whatever name, lands in one part.
+    """
+    folders = _split_folders(root)
+    class_names = tuple(folder.name for folder in _class_folders(folders["train"]))
+    if len(class_names) < 2:
+        raise InputError(
+            f"{folders['train']} has one class folder, {class_names[0]}; classification takes at least two"
+        )
+    files = {name: _read_classes(folder, class_names) for name, folder in folders.items()}
+    shape = _common_shape(root, [file for part in files.values() for file in part], image_shape, default_size)
+    parts = {
+        name: Part(np.array([file.label for file in chosen], np.int64), FileImages(tuple(chosen), shape))
+        for name, chosen in _divide(root, files, class_names).items()
+    }
+    return Dataset(str(root), class_names, shape, augmentation=PHOTO_AUGMENTATION, **parts)
+
+
+def decode(path: Path, shape: Shape) -> np.ndarray:
+    """One image file as uint8 (height, width, channels): shorter side resized, centre cropped."""
+    height, width, channels = shape
+    with _opened(path) as image:
+        upright = ImageOps.exif_transpose(_eight_bit(image))
+        converted = upright.convert("L" if channels == 1 else "RGB")
+        return np.asarray(ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The decoded image. Raises ValueError, naming the file, where it is damaged or foreign."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            yield image
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).replace(f" {str(path)!r}", "")
+        raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """`image`, its 16-bit grays scaled to 8 bits, which Pillow would clip."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) / 257).round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"its pixels are of mode {image.mode}, without a known range")
+    return image
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Where each part lies: the folders `train`, `test` and `val` of `root`, or `root` itself."""
+    if not root.is_dir():
+        raise InputError(
+            f"{root} is not a folder; --data takes mnist, fashion-mnist, digits or a folder of class folders"
+        )
+    inside = {folder.name for folder in _folders(root)}
+    if not inside:
+        raise InputError(f"{root} has no class folders; put the images of each class in a folder of that class's name")
+    if not ("train" in inside and inside <= SPLITS.keys()):
+        return {"train": root}
+    if "test" not in inside:
+        raise InputError(f"{root} has train but no test; add a folder test, or rename one to it")
+    if {"val", "validation"} <= inside:
+        raise InputError(f"{root} has both val and validation; keep one")
+    return {SPLITS[name]: root / name for name in inside}
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _class_folders(root: Path) -> list[Path]:
+    found = _folders(root)
+    if not found:
+        raise InputError(f"{root} has no class folders; put the images of each class in a folder of that class's name")
+    return found
+
+
+def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
+    """Every image of the class folders under `root`, decoded once."""
+    jobs = []
+    for folder in _class_folders(root):
+        if folder.name not in class_names:
+            raise InputError(f"{folder} is a class that train has not; add it there or remove it")
+        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not images:
+            raise InputError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
+        jobs += [(path, class_names.index(folder.name)) for path in images]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda job: _inspect(*job), jobs))
+
+
+def _inspect(path: Path, label: int) -> ImageFile:
+    with _opened(path) as image:
+        gray = _eight_bit(image).mode in ("1", "L", "LA")
+        size = ImageOps.exif_transpose(image).size
+    return ImageFile(path, label, hashlib.sha256(path.read_bytes()).hexdigest(), size[::-1], gray)
+
+
+def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, default_size: int | None) -> Shape:
+    channels = 1 if all(file.grayscale for file in files) else 3
+    if asked is None:
+        side = default_size or DEFAULT_SIZE
+        sizes = {file.size for file in files}
+        height, width = sizes.pop() if len(sizes) == 1 else (side, side)
+        return (height, width, channels) if max(height, width) <= side else (side, side, channels)
+    height, width, _ = asked
+    if asked[2] != channels:
+        kind = "grayscale" if channels == 1 else "colour"
+        raise InputError(
+            f"{root} holds {kind} images and an image shape of {height}×{width}×{asked[2]} is asked for; "
+            f"use {height}×{width}×{channels} or other data"
+        )
+    return asked
+
+
+def _divide(root: Path, files: dict[str, list[ImageFile]], class_names: tuple[str, ...]) -> dict[str, list[ImageFile]]:
+    """The four parts: those that have folders of their own, the others held out of `train`."""
+    parts = _without_repeats(root, files)
+    for name, share in HELD_OUT.items():
+        if name not in parts:
+            parts["train"], parts[name] = _hold_out(parts["train"], share)
+        if not parts[name]:
+            raise InputError(f"{root} leaves no image for {name}; add images that occur nowhere else")
+    trained = {file.label for file in parts["train"]}
+    for label, class_name in enumerate(class_names):
+        if label not in trained:
+            raise InputError(
+                f"class {class_name} of {root} has too few different images to train, validate, calibrate "
+                "and test on; give each class at least four"
+            )
+    return parts
+
+
+def _without_repeats(root: Path, files: dict[str, list[ImageFile]]) -> dict[str, list[ImageFile]]:
+    """`files` without the training images that are also tested or validated on."""
+    seen: set[str] = set()
+    parts: dict[str, list[ImageFile]] = {}
+    left_out = 0
+    for name in ("test", "validation", "train"):
+        if name in files:
+            parts[name] = [file for file in files[name] if file.digest not in seen]
+            left_out += len(files[name]) - len(parts[name])
+            seen |= {file.digest for file in parts[name]}
+    if left_out:
+        warnings.warn(f"{root}: {left_out} images occur in more than one part and are kept in one", stacklevel=2)
+    return parts
+
+
+def _hold_out(files: list[ImageFile], share: float) -> tuple[list[ImageFile], list[ImageFile]]:
+    """What stays and what is held out: of each class the contents whose hashes rank first."""
+    label_of = {file.digest: file.label for file in reversed(files)}
+    ranked: dict[int, list[str]] = {}
+    for digest in sorted(label_of):
+        ranked.setdefault(label_of[digest], []).append(digest)
+    held = {digest for digests in ranked.values() for digest in digests[: max(1, round(share * len(digests)))]}
+    return [file for file in files if file.digest not in held], [file for file in files if file.digest in held]

@@ -1,0 +1,70 @@
+"""What a dataset is to the rest of the house: four parts of labelled images, read a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from keras_classics.augment import Augmentation
+
+Shape = tuple[int, int, int]
+
+
+class Images(Protocol):
+    """Images of one shape, in memory or on disk."""
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`, uint8 (n, height, width, channels)."""
+
+    def digest(self) -> str:
+        """SHA-256 of the content, as hexadecimal digits."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled images that serve one purpose: training, validation, calibration or test.
+
+    `labels` is int64 (N,).
+    """
+
+    labels: np.ndarray
+    source: Images
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, indices: np.ndarray | slice | None = None) -> np.ndarray:
+        """The images at `indices`, or all: float32 (n, height, width, channels) in [0, 1]."""
+        chosen = np.arange(len(self)) if indices is None else np.arange(len(self))[indices]
+        return self.source.pixels(chosen).astype(np.float32) / np.float32(255)
+
+    def digest(self) -> str:
+        """SHA-256 of images and labels, as hexadecimal digits."""
+        return hashlib.sha256(self.source.digest().encode() + self.labels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with one class each, split once and for all.
+
+    `train` is learned from, `validation` chooses, `calibration` sets quantization ranges, and
+    `test` is only ever measured on. `image_shape` is (height, width, channels); `augmentation` is
+    what our recipes do to the training images.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: Shape
+    train: Part
+    validation: Part
+    calibration: Part
+    test: Part
+    augmentation: Augmentation
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The four parts by name."""
+        return {name: getattr(self, name) for name in ("train", "validation", "calibration", "test")}
