@@ -1,0 +1,132 @@
+"""`python -m android_bench`: measure TFLite models where they will run."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import Progress
+
+from android_bench import results, table
+from android_bench.errors import InputError, command_line
+from android_bench.jobs import Configuration
+from android_bench.measure import Plan, measure
+from android_bench.model_file import ModelFile, open_model
+from android_bench.results import Row
+from android_bench.targets.local import LocalTarget, tflite_runtime_python
+
+PLAIN_WIDTH = 120
+RUNTIMES = ("litert", "tflite-runtime", "tensorflow")
+
+
+def positive(text: str) -> int:
+    """Return `text` as an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def not_negative(text: str) -> int:
+    """Return `text` as an integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def cpu_mask(text: str) -> tuple[int, ...]:
+    """Return the cores of a hexadecimal mask, as taskset takes it: f0 or 0xf0 is cores 4 to 7."""
+    try:
+        mask = int(text, 16)
+    except ValueError:
+        mask = 0
+    if mask <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no hexadecimal mask of cores, such as 3 or f0")
+    return tuple(core for core in range(mask.bit_length()) if mask >> core & 1)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = Parser(prog="python -m android_bench", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="measure models and append the rows to a results file")
+    run.add_argument("models", nargs="+", metavar="MODEL.tflite")
+    run.add_argument("--target", default="local", choices=["local"], help="where to run (default: this machine)")
+    run.add_argument("--runtime", nargs="+", default=["litert"], choices=RUNTIMES)
+    run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
+    run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=["none", "xnnpack"])
+    run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
+    run.add_argument("--threads", nargs="+", type=positive, default=[1])
+    run.add_argument("--repeats", type=positive, default=5, help="processes for each model and configuration")
+    run.add_argument("--runs", type=positive, help="inferences a repeat (default: half a second of them, at least 50)")
+    run.add_argument("--warmup", type=not_negative, help="inferences before them (default: until steady)")
+    run.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="for one repeat")
+    run.add_argument("--output", type=Path, default=Path("results.jsonl"), metavar="FILE", help="rows are appended")
+    return top
+
+
+def run_command(options: argparse.Namespace) -> None:
+    """Measure, append, and print the table; what was measured is printed whatever happens to the rest."""
+    models = [open_model(path) for path in dict.fromkeys(options.models)]
+    pythons = {}
+    if "tflite-runtime" in options.runtime:
+        pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
+    configurations = [
+        Configuration(runtime, delegate, threads, options.cpus)
+        for runtime, delegate, threads in itertools.product(
+            dict.fromkeys(options.runtime), dict.fromkeys(options.delegate), dict.fromkeys(options.threads)
+        )
+    ]
+    plan = Plan(options.repeats, options.runs, options.warmup, options.timeout)
+    rows: list[Row] = []
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("measuring", total=plan.repeats * len(models) * len(configurations))
+            for row in measure(
+                LocalTarget(pythons), models, configurations, plan, options.output, lambda: progress.advance(task)
+            ):
+                rows.append(row)
+    finally:
+        if rows:
+            show_rows(rows, models, configurations, options.output)
+
+
+def show_rows(
+    rows: Sequence[Row], models: Sequence[ModelFile], configurations: Sequence[Configuration], output: Path
+) -> None:
+    """Print the table of `rows` in the order in which models and configurations were asked for."""
+    paths = [str(model.path) for model in models]
+    settings = [(each.runtime, each.delegate, each.threads) for each in configurations]
+    ordered = sorted(
+        rows, key=lambda row: (paths.index(row.model_path), settings.index((row.runtime, row.delegate, row.threads)))
+    )
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    table.show(results.summarize(ordered), console)
+    console.print(f"{len(rows)} rows appended to {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+COMMANDS = {"run": run_command}
+
+
+@command_line
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command that `words` (default: the process's arguments) name."""
+    options = parser().parse_args(words)
+    COMMANDS[options.command](options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The run: every model in every configuration, interleaved; checked before it counts, kept once measured."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import random
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from android_bench import noise, output_check, results
+from android_bench.errors import InputError, Refused
+from android_bench.jobs import Configuration, Job, Measurement, Target
+from android_bench.model_file import ModelFile
+from android_bench.output_check import OutputCheck, Reference
+from android_bench.results import Row
+from android_bench.targets.local import LocalTarget
+
+KERNELS = {"xnnpack": "XNNPACK", "none": "built-in"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often to measure. `runs` and `warmup` are a job's; each of the `repeats` is a process of its own."""
+
+    repeats: int = 5
+    runs: int | None = None
+    warmup: int | None = None
+    timeout: float = 600.0
+
+
+class References:
+    """The fixed-seed input of each model and its outputs on LiteRT, here, each in a process of its own."""
+
+    def __init__(self, folder: Path, timeout: float):
+        self._folder = folder
+        self._timeout = timeout
+        self._target = LocalTarget()
+        self._known: dict[tuple[str, str], Reference] = {}
+
+    def input(self, model: ModelFile) -> Path:
+        """Return the file with the raw bytes of all inputs of `model`."""
+        self._reference(model, "xnnpack")
+        return self._input_path(model)
+
+    def check(self, model: ModelFile, output: bytes) -> OutputCheck:
+        """Compare with LiteRT's XNNPACK kernels, and where that fails with its built-in kernels too."""
+        first = self._reference(model, "xnnpack")
+        if output_check.check(output, first).passed:
+            return output_check.check(output, first)
+        return output_check.nearest(output, [first, self._reference(model, "none")])
+
+    def _input_path(self, model: ModelFile) -> Path:
+        return self._folder / f"{model.sha256}.input"
+
+    def _reference(self, model: ModelFile, delegate: str) -> Reference:
+        key = (model.sha256, delegate)
+        if key not in self._known:
+            configuration = Configuration("litert", delegate, threads=1)
+            job = Job(model, configuration, input=None, runs=1, warmup=0, timeout=self._timeout)
+            measurement = self._target.save_input(job, self._input_path(model))
+            self._known[key] = Reference(
+                KERNELS[delegate],
+                measurement.document["runtime_version"],
+                measurement.document["outputs"],
+                measurement.output,
+            )
+        return self._known[key]
+
+
+def measure(
+    target: Target,
+    models: Sequence[ModelFile],
+    configurations: Sequence[Configuration],
+    plan: Plan,
+    output: Path,
+    advance: Callable[[], None] = lambda: None,
+) -> Iterator[Row]:
+    """Measure all `models` in all `configurations` and yield the rows, each already appended to `output`.
+
+    Each round of repeats has its own random order. A model that a configuration cannot run, or whose
+    output is wrong there, is left out from then on; the others go on. `advance` is called once a job.
+
+    Raises, after all else is measured, Refused where an output was wrong and InputError where a model
+    could not run.
+    """
+    target.preflight(configurations)
+    results.writable(output)
+    run = uuid.uuid4().hex
+    failures: dict[tuple[ModelFile, Configuration], Exception] = {}
+    order = itertools.count()
+    with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
+        references = References(Path(folder), plan.timeout)
+        inputs = {model: references.input(model) for model in models}
+        for repeat in range(plan.repeats):
+            cells = list(itertools.product(models, configurations))
+            random.shuffle(cells)
+            for model, configuration in cells:
+                if (model, configuration) not in failures:
+                    job = Job(model, configuration, inputs[model], plan.runs, plan.warmup, plan.timeout)
+                    try:
+                        measurement = target.run(job)
+                        checked = _checked(references, target, job, measurement)
+                    except (InputError, Refused) as error:
+                        failures[model, configuration] = error
+                    else:
+                        row = _row(run, target, job, measurement, checked, repeat, next(order))
+                        results.append(output, [row])
+                        yield row
+                advance()
+    _raise(list(failures.values()))
+
+
+def _checked(references: References, target: Target, job: Job, measurement: Measurement) -> OutputCheck:
+    checked = references.check(job.model, measurement.output)
+    if not checked.passed:
+        difference = (
+            "has another size or is not finite"
+            if checked.relative_rms is None
+            else f"differs from {checked.reference} by {checked.relative_rms:.3g} relative RMS"
+        )
+        peak = "" if checked.argmax_equal else " and peaks elsewhere"
+        raise Refused(
+            f"{job.model.path} on {target.name} ({job.configuration}): the output {difference}{peak}, "
+            f"at most {output_check.MAX_RELATIVE_RMS} is allowed; its latency is withheld"
+        )
+    return checked
+
+
+def _row(
+    run: str, target: Target, job: Job, measurement: Measurement, checked: OutputCheck, repeat: int, order: int
+) -> Row:
+    document = measurement.document
+    copied = (
+        "device",
+        "emulated",
+        "cpus",
+        "runtime_version",
+        "nodes",
+        "delegated_nodes",
+        "partitions",
+        "integer_nodes",
+        "undelegated_operators",
+        "init_us",
+        "first_us",
+        "warmup_runs",
+        "samples_us",
+        "cpu_us",
+        "baseline_rss_bytes",
+        "peak_rss_bytes",
+        "temperature",
+        "frequency",
+        "involuntary_switches",
+        "cpu_pressure",
+    )
+    return Row(
+        schema=results.SCHEMA,
+        run=run,
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        target=target.name,
+        model=job.model.name,
+        model_path=str(job.model.path),
+        model_sha256=job.model.sha256,
+        model_bytes=job.model.size_bytes,
+        runtime=job.configuration.runtime,
+        delegate=job.configuration.delegate,
+        threads=job.configuration.threads,
+        repeat=repeat,
+        order=order,
+        output_check=asdict(checked),
+        noisy=noise.reasons(document, job.configuration.threads),
+        **{name: document[name] for name in copied},
+    )
+
+
+def _raise(failures: Sequence[Exception]) -> None:
+    if failures:
+        message = "; also: ".join(dict.fromkeys(str(failure) for failure in failures))
+        wrong = any(isinstance(failure, Refused) for failure in failures)
+        raise Refused(message) if wrong else InputError(message)

@@ -1,0 +1,47 @@
+"""Signs that something beside the model took part in a latency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from android_bench.stats import percentile
+
+LOWEST_CPU_SHARE = 0.95
+SHORTEST_SHARE_US = 100.0
+MOST_SWITCHES = 0.02
+HIGHEST_SPREAD = 1.25
+HIGHEST_PRESSURE = 10.0
+LOWEST_CLOCK_RATIO = 0.95
+HIGHEST_HEATING = 10.0
+
+
+def reasons(document: dict[str, Any], threads: int) -> list[str]:
+    """Return why the runner's `document` should not be trusted to a few percent; empty for a quiet run.
+
+    Each reason is a sign, a colon and its measure.
+    """
+    found = []
+    samples = document["samples_us"]
+    median = percentile(samples, 50)
+    if threads == 1 and median >= SHORTEST_SHARE_US and document["cpu_us"]:
+        share = sum(document["cpu_us"]) / sum(samples)
+        if share < LOWEST_CPU_SHARE:
+            found.append(f"shared its core: {share:.0%} of the time on it")
+    switches = document["involuntary_switches"]
+    if switches is not None and switches > max(2, MOST_SWITCHES * len(samples)):
+        found.append(f"pushed off its core: {switches} times in {len(samples)} runs")
+    spread = percentile(samples, 90) / median if median else 1.0
+    if spread > HIGHEST_SPREAD:
+        found.append(f"spread: p90 is {spread:.2f} × p50")
+    pressure = document["cpu_pressure"]
+    if pressure is not None and pressure > HIGHEST_PRESSURE:
+        found.append(f"busy machine: tasks waited for a core {pressure:.0f} % of the time")
+    if not document["steady"]:
+        found.append("unsteady: latency still moved after warm-up")
+    clock = document["frequency"]
+    if clock["before"] and clock["after"] and clock["after"] < LOWEST_CLOCK_RATIO * clock["before"]:
+        found.append(f"throttled: the clock fell from {clock['before']:.0f} to {clock['after']:.0f} MHz")
+    heat = document["temperature"]
+    if heat["before"] is not None and heat["after"] is not None and heat["after"] - heat["before"] > HIGHEST_HEATING:
+        found.append(f"heated: from {heat['before']:.0f} to {heat['after']:.0f} °C")
+    return found

@@ -1,0 +1,66 @@
+"""What `run` prints: one line for each model and configuration, and what to know before believing it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from android_bench.results import Row, Summary
+
+
+def milliseconds(microseconds: float) -> str:
+    """Return milliseconds with three significant digits, in full notation."""
+    value = microseconds / 1000
+    decimals = max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:.{decimals}f}"
+
+
+def undelegated_reason(row: Row) -> str | None:
+    """Return why no delegate took a node of an int8 graph, or None where one did or the graph is not int8."""
+    if not row.integer_nodes or row.delegated_nodes != 0:
+        return None
+    if row.delegate == "none":
+        return "no delegate was asked for (--delegate none)"
+    if row.runtime == "tflite-runtime":
+        return (
+            f"tflite-runtime {row.runtime_version} comes with XNNPACK's int8 kernels switched off, so built-in "
+            "kernels ran: this is the runtime's speed, not int8's"
+        )
+    return f"XNNPACK takes none of its operators ({', '.join(row.undelegated_operators or [])})"
+
+
+def show(summaries: Sequence[Summary], console: Console) -> None:
+    """Print the table and its notes. "delegated" is delegated nodes / all nodes, and in how many partitions."""
+    table = Table(title="latency in milliseconds, batch 1", title_justify="left")
+    table.add_column("model", overflow="fold")
+    table.add_column("runtime", overflow="fold")
+    for name in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    notes = []
+    for summary in summaries:
+        row = summary.rows[0]
+        delegated = "?" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}"
+        table.add_row(
+            row.model,
+            f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else ""),
+            str(row.threads),
+            milliseconds(summary.p50_us),
+            milliseconds(summary.p90_us),
+            milliseconds(summary.minimum_us),
+            milliseconds(summary.init_us),
+            "?" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
+            delegated,
+            f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
+        )
+        place = f"{row.model}, {row.runtime}, {row.threads} thread{'s' * (row.threads > 1)}"
+        reason = undelegated_reason(row)
+        if reason:
+            notes.append(f"{place}: no node of this int8 graph is delegated: {reason}")
+        if summary.noisy:
+            notes.append(f"{place}: noisy: {'; '.join(summary.noisy)}")
+    console.print(table)
+    for note in notes:
+        console.print(f"• {note}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""The machines that models are measured on."""

@@ -1,0 +1,35 @@
+import pytest
+
+from android_bench import noise
+
+
+def test_a_quiet_run_has_no_reason(make_document):
+    assert noise.reasons(make_document(), threads=1) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sign"),
+    [
+        ({"cpu_us": [400.0] * 50}, "shared its core"),
+        ({"involuntary_switches": 9}, "pushed off its core"),
+        ({"samples_us": [500.0] * 40 + [800.0] * 10}, "spread"),
+        ({"cpu_pressure": 40.0}, "busy machine"),
+        ({"steady": False}, "unsteady"),
+        ({"frequency": {"before": 2400.0, "after": 1500.0}}, "throttled"),
+        ({"temperature": {"before": 40.0, "after": 62.0}}, "heated"),
+    ],
+)
+def test_each_sign_gives_its_reason(make_document, changes, sign):
+    samples = changes.get("samples_us", [500.0] * 50)
+    (reason,) = noise.reasons(make_document(**{"cpu_us": samples, **changes}), threads=1)
+    assert reason.startswith(f"{sign}:")
+
+
+def test_processor_time_of_many_threads_says_nothing_about_sharing(make_document):
+    assert noise.reasons(make_document(cpu_us=[900.0] * 50), threads=2) == []
+
+
+def test_sensors_that_a_machine_lacks_are_no_noise(make_document):
+    nothing = {"before": None, "after": None}
+    quiet = make_document(temperature=nothing, frequency=nothing, involuntary_switches=None, cpu_pressure=None)
+    assert noise.reasons({**quiet, "cpu_us": None}, threads=1) == []

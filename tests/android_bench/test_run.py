@@ -1,0 +1,216 @@
+"""The whole of `run` on this machine: real runtimes, real processes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from android_bench import results
+from android_bench.__main__ import main
+from android_bench.errors import InputError, Refused
+from android_bench.jobs import Configuration, Measurement
+from android_bench.measure import Plan, measure
+from android_bench.model_file import open_model
+from android_bench.targets.local import RUNNER, LocalTarget
+
+pytestmark = pytest.mark.usefixtures("litert")
+FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
+LITERT = Configuration("litert", "xnnpack", 1)
+
+
+def run(*words):
+    return main(["run", *map(str, words)])
+
+
+def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "float32.tflite", models / "int8.tflite", *FEW, "--output", output) == 0
+    rows = results.read(output)
+    assert sorted((row.model, row.repeat) for row in rows) == [
+        ("float32", 0),
+        ("float32", 1),
+        ("int8", 0),
+        ("int8", 1),
+    ]
+    for row in rows:
+        assert len(row.samples_us) == len(row.cpu_us) == 3
+        assert row.output_check["identical"]
+        assert row.nodes == row.delegated_nodes
+        assert row.partitions == 1
+        assert row.peak_rss_bytes > row.baseline_rss_bytes > 0
+    assert {row.integer_nodes for row in rows if row.model == "float32"} == {0}
+    assert len({row.run for row in rows}) == 1
+    assert {row.order for row in rows} == {0, 1, 2, 3}
+    assert f"4 rows appended to {output}" in capsys.readouterr().out
+
+
+def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", "--delegate", "none", *FEW, "--output", output) == 0
+    row = results.read(output)[0]
+    assert (row.delegated_nodes, row.partitions) == (0, 0)
+    assert row.nodes == row.integer_nodes > 4
+    assert "no node of this int8 graph is delegated: no delegate was asked for" in capsys.readouterr().out
+
+
+def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, old_runtime_python):
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
+    assert run(models / "float32.tflite", models / "int8.tflite", *words, *FEW, "--output", output) == 0
+    delegated = {row.model: (row.delegated_nodes == row.nodes, row.delegated_nodes) for row in results.read(output)}
+    assert delegated["float32"][0]
+    assert delegated["int8"] == (False, 0)
+    assert "XNNPACK's int8 kernels switched off" in capsys.readouterr().out
+
+
+def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(models, tmp_path, capsys, old_runtime_python):
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
+    assert run(models / "dynamic.tflite", models / "float32.tflite", *words, *FEW, "--output", output) == 2
+    assert {row.model for row in results.read(output)} == {"float32"}
+    error = capsys.readouterr().err.strip()
+    assert "does not know FULLY_CONNECTED version 12" in error
+    assert "\n" not in error
+
+
+@pytest.mark.slow
+def test_tensorflow_computes_the_same(models, tmp_path):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", "--runtime", "tensorflow", *FEW, "--output", output) == 0
+    assert results.read(output)[0].output_check["passed"]
+
+
+def test_without_counts_it_warms_up_and_takes_at_least_fifty_samples(models, tmp_path):
+    target = LocalTarget()
+    rows = list(measure(target, [open_model(models / "int8.tflite")], [LITERT], Plan(repeats=1), tmp_path / "r.jsonl"))
+    assert 50 <= len(rows[0].samples_us) <= 1000
+    assert rows[0].warmup_runs >= 10
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "does not exist"), (b"", "is empty"), (b"PK\3\4 not a model", "not a TFLite file")],
+)
+def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, content, message):
+    model = tmp_path / "model.tflite"
+    if content is not None:
+        model.write_bytes(content)
+    assert run(model, "--output", tmp_path / "out" / "results.jsonl") == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", *FEW, "--output", output) == 0
+    before = output.read_bytes()
+    whole = (models / "int8.tflite").read_bytes()
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert run(cut, *FEW, "--output", output) == 2
+    assert "cut off or damaged" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--threads", "5000"], "5000 threads on"),
+        (["--cpus", "1", "--threads", "2"], "2 threads on 1 usable cores"),
+        (["--cpus", "1" + "0" * 40], "cannot be used here"),
+        (["--cpus", "zz"], "no hexadecimal mask"),
+        (["--runs", "0"], "not at least 1"),
+        (["--runtime", "onnx"], "invalid choice"),
+        (["--runtime", "tflite-runtime", "--tflite-runtime-python", "/nowhere/python"], "is no Python to run"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words, message):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", *words, "--output", output) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not output.exists()
+
+
+def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", sys.executable, *FEW]
+    assert run(models / "int8.tflite", *words, "--output", output) == 2
+    assert "pip install tflite-runtime" in capsys.readouterr().err
+
+
+class Device(LocalTarget):
+    """This machine, with a fault in what comes back."""
+
+    name = "faulty"
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def run(self, job):
+        return self.fault(super().run(job))
+
+
+def measured(target, models, tmp_path):
+    rows = []
+    files = [open_model(models / name) for name in ("float32.tflite", "int8.tflite")]
+    try:
+        for row in measure(target, files, [LITERT], Plan(2, runs=2, warmup=0), tmp_path / "results.jsonl"):
+            rows.append(row)
+    finally:
+        target.rows = rows
+
+
+def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_path):
+    def wrong_integers(measurement):
+        if measurement.document["outputs"][0]["dtype"] != "int8":
+            return measurement
+        output = np.frombuffer(measurement.output, np.int8)
+        return Measurement(measurement.document, np.roll(output, 1).tobytes())
+
+    with pytest.raises(Refused, match="its latency is withheld") as caught:
+        measured(Device(wrong_integers), models, tmp_path)
+    assert "int8.tflite" in str(caught.value)
+    assert "float32.tflite" not in str(caught.value)
+    assert [row.model for row in results.read(tmp_path / "results.jsonl")] == ["float32", "float32"]
+
+
+def test_a_device_that_goes_away_leaves_the_rows_before_it(models, tmp_path):
+    calls = []
+
+    def vanish(measurement):
+        calls.append(measurement)
+        if len(calls) > 1:
+            raise InputError("device offline")
+        return measurement
+
+    with pytest.raises(InputError, match="device offline"):
+        measured(Device(vanish), models, tmp_path)
+    assert len(results.read(tmp_path / "results.jsonl")) == 1
+
+
+def test_the_runner_computes_on_the_input_it_is_given(models, tmp_path):
+    def outputs(*words):
+        path = tmp_path / "output.bin"
+        command = [sys.executable, RUNNER, "--model", models / "float32.tflite", "--runtime", "litert"]
+        process = subprocess.run(
+            [*command, "--runs", "1", "--warmup", "0", "--output", path, *words], capture_output=True, text=True
+        )
+        return json.loads(process.stdout.splitlines()[-1]), path.read_bytes()
+
+    zeros = tmp_path / "zeros.bin"
+    zeros.write_bytes(bytes(24 * 24 * 3 * 4))
+    _, noise = outputs("--save-input", tmp_path / "noise.bin")
+    _, again = outputs("--input", tmp_path / "noise.bin")
+    _, silence = outputs("--input", zeros)
+    assert noise == again != silence
+    zeros.write_bytes(b"12")
+    document, _ = outputs("--input", zeros)
+    assert document["error"]["kind"] == "input"
