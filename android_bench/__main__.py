@@ -12,7 +12,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import Progress
 
-from android_bench import results, table
+from android_bench import compare, results, table
 from android_bench.errors import InputError, command_line
 from android_bench.jobs import Configuration
 from android_bench.measure import Plan, measure
@@ -37,6 +37,14 @@ def not_negative(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def share(text: str) -> float:
+    """Return `text` as a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
@@ -75,6 +83,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--warmup", type=not_negative, help="inferences before them (default: until steady)")
     run.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="for one repeat")
     run.add_argument("--output", type=Path, default=Path("results.jsonl"), metavar="FILE", help="rows are appended")
+
+    comparing = commands.add_parser("compare", help="regression or noise; exit code 3 on a regression")
+    comparing.add_argument("base", metavar="BASE.jsonl")
+    comparing.add_argument("new", metavar="NEW.jsonl")
+    comparing.add_argument("--max-regression", type=share, default=0.05, metavar="SHARE", help="default 0.05")
     return top
 
 
@@ -113,12 +126,24 @@ def show_rows(
     ordered = sorted(
         rows, key=lambda row: (paths.index(row.model_path), settings.index((row.runtime, row.delegate, row.threads)))
     )
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = terminal()
     table.show(results.summarize(ordered), console)
     console.print(f"{len(rows)} rows appended to {output}", markup=False, highlight=False, soft_wrap=True)
 
 
-COMMANDS = {"run": run_command}
+def compare_command(options: argparse.Namespace) -> None:
+    """Print the comparison; refuse regressions."""
+    comparisons = compare.compare(results.read(options.base), results.read(options.new), options.max_regression)
+    compare.show(comparisons, terminal())
+    compare.refuse_regressions(comparisons)
+
+
+def terminal() -> Console:
+    """Return stdout as rich writes to it: as wide as the terminal, and wide enough for a table in a log."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+COMMANDS = {"run": run_command, "compare": compare_command}
 
 
 @command_line
