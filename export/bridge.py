@@ -81,11 +81,11 @@ class Builder:
         self._operations: dict[str, Operation] = {}
         self._inputs: list[str] = []
         self._scope = ""
-        self._shape: tuple[int | None, ...] = ()
+        self._shape: tuple[int, ...] = ()
 
     def input(self, name: str, tensor: Tensor) -> str:
         """An input of the model."""
-        operation = Operation(self._unique(name), "input", [], tensor.shape[1:])
+        operation = Operation(self._unique(name), "input", [], _fixed(tensor.shape[1:], f"input {name!r}"))
         self._operations[operation.name] = operation
         self._inputs.append(operation.name)
         return operation.name
@@ -100,7 +100,7 @@ class Builder:
                 f"layer {path!r} ({type(layer).__name__}) has no bridge to TFLite; teach it one with "
                 f"export.register_bridge({type(layer).__name__}), or replace the layer"
             )
-        self._scope, self._shape = path, call.outputs[0].shape[1:]
+        self._scope, self._shape = path, _fixed(call.outputs[0].shape[1:], f"layer {path!r}")
         args, kwargs = keras.tree.map_structure(
             lambda leaf: names[leaf.number] if isinstance(leaf, Tensor) else leaf, (call.args, call.kwargs)
         )
@@ -115,7 +115,7 @@ class Builder:
         kind: str,
         *inputs: str,
         weights: Mapping[str, Any] | None = None,
-        shape: Sequence[int | None] | None = None,
+        shape: Sequence[int] | None = None,
         **attributes: Any,
     ) -> str:
         """Append an operation and return its name.
@@ -153,7 +153,7 @@ class Builder:
             raise InputError(f"activation {name!r} is not known; use one of {', '.join(sorted(ACTIVATIONS))}")
         return self.add("activation", x, function=name)
 
-    def shape_of(self, name: str) -> tuple[int | None, ...]:
+    def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of an operation's output, without batch."""
         return self._operations[name].shape
 
@@ -325,12 +325,11 @@ def _global_max_pool(build: Builder, layer: Any, x: str) -> str:
 
 @register_bridge(layers.Flatten)
 def _flatten(build: Builder, layer: Any, x: str) -> str:
-    return build.add("reshape", x, shape=(math.prod(_known(build.shape_of(x))),))
+    return build.add("reshape", x, shape=(math.prod(build.shape_of(x)),))
 
 
 @register_bridge(layers.Reshape)
 def _reshape(build: Builder, layer: Any, x: str) -> str:
-    _known(build._shape)
     return build.add("reshape", x)
 
 
@@ -393,7 +392,8 @@ def _channels_last(layer: Any) -> None:
         )
 
 
-def _known(shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    if None in shape:
-        raise InputError(f"its shape {shape} is open; build the model with a fixed input shape")
-    return shape  # type: ignore[return-value]
+def _fixed(shape: tuple[int | None, ...], what: str) -> tuple[int, ...]:
+    sizes = tuple(size for size in shape if size is not None)
+    if len(sizes) < len(shape):
+        raise InputError(f"{what} has the open shape {shape}; build the model with a fixed input shape")
+    return sizes

@@ -26,7 +26,7 @@ class Operation:
         kind: one of the kinds that `export.worker.operations` computes, `input` or
             `batch_normalization`.
         inputs: names of the operations whose outputs it takes.
-        shape: of the output without the batch axis; None where open.
+        shape: of the output without the batch axis.
         attributes: JSON values that the kind needs (strides, padding, axis, …).
         weights: its constants by role (kernel, bias, …).
         variables: the Keras variable behind a weight, by role, so that trained values find back.
@@ -35,7 +35,7 @@ class Operation:
     name: str
     kind: str
     inputs: list[str]
-    shape: tuple[int | None, ...]
+    shape: tuple[int, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
     weights: Arrays = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from export.client import Worker
 from export.graph import Graph, Operation
-from export.worker import Worker
 
 Ranges = dict[str, tuple[float, float]]
 

@@ -6,14 +6,14 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
 
-def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def send(stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """Write one message. `header` must be JSON; arrays of any shape and plain dtype."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     described = [[name, array.dtype.str, array.shape] for name, array in contiguous.items()]
@@ -25,7 +25,7 @@ def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.nd
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
     """Read one message. Raises EOFError when the other side has gone."""
     (length,) = struct.unpack("<Q", _exactly(stream, 8))
     message = json.loads(bytes(_exactly(stream, length)))
@@ -36,7 +36,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
     return message["header"], arrays
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytearray:
+def _exactly(stream: IO[bytes], size: int) -> bytearray:
     data = bytearray(size)
     view, done = memoryview(data), 0
     while done < size:

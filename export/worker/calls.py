@@ -33,6 +33,13 @@ def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     return {}, {"file": np.frombuffer(content, np.uint8)}
 
 
+def evaluate(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """The outputs of the header's `names` for the samples, in float."""
+    graph = Graph.from_header(header["graph"], arrays)
+    outputs = frozen.evaluate(graph, header["names"], _samples(graph, arrays))
+    return {}, {str(index): array for index, array in enumerate(outputs)}
+
+
 def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     """Minimum and maximum of each of the header's `names` for each sample."""
     graph = Graph.from_header(header["graph"], arrays)

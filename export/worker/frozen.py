@@ -72,7 +72,9 @@ def _one_by_one(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield [array[index : index + 1].astype(np.float32) for array in samples]
 
 
-def observe(graph: Graph, names: list[str], samples: list[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def observe(
+    graph: Graph, names: list[str], samples: list[np.ndarray], batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest value of each named output for each sample: two (names, N) arrays."""
 
     @tf.function(reduce_retracing=True)
@@ -87,3 +89,9 @@ def observe(graph: Graph, names: list[str], samples: list[np.ndarray], batch_siz
         parts.append([part.numpy() for part in extremes(batch)])
     lows, highs = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
     return lows, highs
+
+
+def evaluate(graph: Graph, names: list[str], samples: list[np.ndarray]) -> list[np.ndarray]:
+    """The named outputs for all samples at once, in float."""
+    values = run(graph, [tf.constant(array, tf.float32) for array in samples])
+    return [values[name].numpy() for name in names]

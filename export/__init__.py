@@ -1,0 +1,37 @@
+"""From any Keras 3 model, under any backend, to a verified TFLite file."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.bridge import register_bridge
+    from export.errors import ConversionError, GateError, InputError, UnsupportedLayerError
+    from export.pipeline import QuantizationAwareTraining, export_tflite
+    from export.report import Report
+
+__all__ = [
+    "ConversionError",
+    "GateError",
+    "InputError",
+    "QuantizationAwareTraining",
+    "Report",
+    "UnsupportedLayerError",
+    "export_tflite",
+    "register_bridge",
+]
+
+_HOMES = {
+    "register_bridge": "bridge",
+    "QuantizationAwareTraining": "pipeline",
+    "export_tflite": "pipeline",
+    "Report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the worker, which must not import Keras 3, lives in this package too."""
+    if name not in __all__:
+        raise AttributeError(f"module 'export' has no attribute {name!r}")
+    return getattr(import_module(f"export.{_HOMES.get(name, 'errors')}"), name)

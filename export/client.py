@@ -1,0 +1,142 @@
+"""The exporting process's side of the worker process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from export import wire
+from export.errors import ConversionError, InputError
+from export.graph import Graph
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+class Worker:
+    """A worker process, for use in a `with` statement. One serves any number of calls.
+
+    Attributes:
+        versions: of TensorFlow, tf_keras and TF-MOT in the worker.
+        start_seconds: how long it took to be ready, almost all of it imports.
+    """
+
+    def __init__(self, verbose: bool = False, progress: Progress | None = None) -> None:
+        """Start the process.
+
+        Args:
+            verbose: let the converter's messages through to stderr.
+            progress: called with what the worker says of a long step: `step`, `done`, `total`, ….
+
+        Raises:
+            InputError: what the worker needs is not installed.
+        """
+        self._progress = progress or (lambda message: None)
+        self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        started = time.perf_counter()
+        # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own.
+        environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "export.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+        )
+        ready = self._receive()[0]
+        self.versions: dict[str, str] = ready["ready"]
+        self.start_seconds = time.perf_counter() - started
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        if self._log is not None:
+            self._log.close()
+
+    def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> bytes:
+        """A TFLite file of `graph`; `ranges` or `samples` as `export.worker.frozen.convert` takes them."""
+        samples = rest.pop("samples", [])
+        header = {"call": "convert", "mode": mode, "io": io, **rest}
+        return self._call(header, graph, samples)[1]["file"].tobytes()
+
+    def evaluate(self, graph: Graph, names: list[str], samples: list[Any]) -> list[Any]:
+        """The named operations' outputs in float, (N, …) each."""
+        arrays = self._call({"call": "evaluate", "names": names}, graph, samples)[1]
+        return [arrays[str(index)] for index in range(len(names))]
+
+    def observe(self, graph: Graph, names: list[str], samples: list[Any], batch_size: int = 8) -> Any:
+        """(low, high), each (names, N): the extremes of the named outputs for every sample."""
+        header = {"call": "observe", "names": names, "batch_size": batch_size}
+        arrays = self._call(header, graph, samples)[1]
+        return arrays["low"], arrays["high"]
+
+    def train_quantized(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, tuple[float, float]],
+        options: Mapping[str, Any],
+        batches: Iterator[wire.Arrays],
+    ) -> tuple[wire.Arrays, dict[str, tuple[float, float]], list[dict[str, float]]]:
+        """Quantization-aware training on `batches` of arrays `input:0`, …, `target`.
+
+        Returns:
+            The new weights, named as `Graph.weights` does, the ranges, and a history by epoch.
+        """
+        header = {"call": "train_quantized", "ranges": ranges, "options": options}
+        result, weights = self._call(header, graph, [], batches)
+        return weights, {name: (low, high) for name, (low, high) in result["ranges"].items()}, result["history"]
+
+    def _call(
+        self,
+        header: dict[str, Any],
+        graph: Graph,
+        samples: list[Any],
+        batches: Iterator[wire.Arrays] | None = None,
+    ) -> tuple[dict[str, Any], wire.Arrays]:
+        assert self._process.stdin is not None
+        arrays = graph.weights() | {f"sample:{index}": array for index, array in enumerate(samples)}
+        try:
+            wire.send(self._process.stdin, header | {"graph": graph.header()}, arrays)
+            while True:
+                answer, arrays = self._receive()
+                if "progress" in answer:
+                    self._progress(answer["progress"])
+                elif "want" in answer:
+                    batch = next(batches, None) if batches is not None else None
+                    wire.send(self._process.stdin, {"end": batch is None}, batch)
+                elif "error" in answer:
+                    raise ConversionError(f"{answer['error']}: {_first_lines(answer['message'])}")
+                else:
+                    return answer["result"], arrays
+        except BrokenPipeError as error:
+            raise self._gone() from error
+
+    def _receive(self) -> tuple[dict[str, Any], wire.Arrays]:
+        assert self._process.stdout is not None
+        try:
+            return wire.receive(self._process.stdout)
+        except EOFError as error:
+            raise self._gone() from error
+
+    def _gone(self) -> Exception:
+        code = self._process.wait()
+        text = ""
+        if self._log is not None:
+            self._log.seek(0)
+            text = self._log.read().decode(errors="replace").strip()
+        last = text.splitlines()[-1] if text else "run again with --verbose to see why"
+        if "ModuleNotFoundError" in last:
+            return InputError(f"the converter's process cannot start: {last}; pip install 'keras-classics[export]'")
+        memory = " (out of memory?)" if code == -9 else ""
+        return ConversionError(f"the converter's process ended with code {code}{memory}: {last}")
+
+
+def _first_lines(message: str, limit: int = 400) -> str:
+    return " ".join(message.split())[:limit]

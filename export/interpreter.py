@@ -1,0 +1,117 @@
+"""Running a TFLite file here, in the LiteRT interpreter, on float arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.errors import InputError
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a file. `scale` is 0 where the tensor is not quantized."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Real numbers as the tensor stores them."""
+        if not self.scale:
+            return values.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        return np.clip(np.round(values / self.scale) + self.zero_point, limits.min, limits.max).astype(self.dtype)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """What the tensor stores as real numbers."""
+        if not self.scale:
+            return values.astype(np.float32)
+        return (values.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+
+
+class Interpreter:
+    """A loaded file. With `inspect` every tensor can be read, at the price of speed (no delegate)."""
+
+    def __init__(self, path: str | os.PathLike[str], inspect: bool = False) -> None:
+        """Load a file.
+
+        Raises:
+            InputError: it is missing, is not a TFLite file, or uses what the runtime cannot run.
+        """
+        from ai_edge_litert import interpreter
+
+        content = Path(path).read_bytes()
+        if content[4:8] != b"TFL3":
+            raise InputError(f"{path} is not a TFLite file; export it again")
+        resolvers = interpreter.OpResolverType
+        resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inspect else resolvers.AUTO
+        try:
+            with _quiet():
+                self._interpreter = interpreter.Interpreter(
+                    model_content=content,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=inspect,
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{path} cannot be loaded by LiteRT: {' '.join(str(error).split())}") from error
+        self.inputs = [_port(details) for details in self._interpreter.get_input_details()]
+        self.outputs = [_port(details) for details in self._interpreter.get_output_details()]
+
+    def run(self, samples: Sequence[np.ndarray], tensors: Sequence[int] | None = None) -> list[np.ndarray]:
+        """Outputs, dequantized, for samples given one after the other.
+
+        Args:
+            samples: (N, …) for each input, real numbers.
+            tensors: indices of other tensors to return instead of the outputs; needs `inspect`.
+        """
+        ports = self.outputs if tensors is None else [self._port_of(index) for index in tensors]
+        collected: list[list[np.ndarray]] = [[] for _ in ports]
+        for position in range(len(samples[0])):
+            for port, array in zip(self.inputs, samples, strict=True):
+                self._interpreter.set_tensor(port.index, port.encode(array[position : position + 1]))
+            self._interpreter.invoke()
+            for port, values in zip(ports, collected, strict=True):
+                values.append(port.decode(self._interpreter.get_tensor(port.index)))
+        return [np.concatenate(values) for values in collected]
+
+    def before_softmax(self) -> list[int]:
+        """For each output, the tensor that its softmax takes, or the output where there is none."""
+        producers = {
+            operator["outputs"][0]: operator["inputs"][0]
+            for operator in self._interpreter._get_ops_details()
+            if operator["op_name"] == "SOFTMAX"
+        }
+        return [producers.get(port.index, port.index) for port in self.outputs]
+
+    def _port_of(self, index: int) -> Port:
+        details = next(row for row in self._interpreter.get_tensor_details() if row["index"] == index)
+        return _port(details)
+
+
+def _port(details: dict[str, Any]) -> Port:
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(size) for size in details["shape"])
+    return Port(int(details["index"]), shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the runtime's own lines on standard error (it says which delegate it made) to itself."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -1,0 +1,323 @@
+"""From a Keras 3 model to a verified TFLite file and its report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from export import audit, passes, quantize, verify
+from export.bridge import read_graph
+from export.client import Worker
+from export.errors import InputError
+from export.graph import Graph
+from export.interpreter import Interpreter
+from export.report import Report
+from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
+from export.wire import Arrays
+from keras_classics.files import replacing
+
+Mode = Literal["float32", "int8"]
+MODES = ("float32", "int8")
+IO_TYPES = ("int8", "uint8", "float32")
+COMPARED_SAMPLES = 256
+SELF_CHECKED_SAMPLES = 2
+
+Progress = Callable[[Mapping[str, Any]], None]
+LabelledBatches = Iterable[tuple[Any, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class QuantizationAwareTraining:
+    """How to fine-tune under simulated int8.
+
+    Attributes:
+        batches: gives the batches of one epoch, (inputs, class numbers), for the epoch's number;
+            inputs are float32 in the model's own range, (n, …) or a tuple or list of them.
+        steps_per_epoch: how many batches an epoch has.
+        epochs, learning_rate: of Adam, whose rate decays to zero along a cosine.
+    """
+
+    batches: Callable[[int], LabelledBatches]
+    steps_per_epoch: int
+    epochs: int = 2
+    learning_rate: float = 5e-4
+
+    @classmethod
+    def on_arrays(cls, inputs: Any, labels: np.ndarray, batch_size: int = 32, seed: int = 0, **options: Any) -> Any:
+        """Train on arrays in memory, shuffled anew in each epoch."""
+        arrays = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+        size = min(batch_size, len(labels))
+
+        def batches(epoch: int) -> LabelledBatches:
+            order = np.random.default_rng([seed, epoch]).permutation(len(labels))
+            for start in range(0, len(labels) - size + 1, size):
+                chosen = order[start : start + size]
+                yield [array[chosen] for array in arrays], labels[chosen]
+
+        return cls(batches, len(labels) // size, **options)
+
+    def stream(self) -> Iterator[Arrays]:
+        """All batches of all epochs, as the worker takes them."""
+        for epoch in range(self.epochs):
+            for inputs, labels in self.batches(epoch):
+                arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
+                named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
+                yield named | {"target": np.asarray(labels, np.int64)}
+
+
+def export_tflite(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    mode: Mode = "float32",
+    *,
+    calibration: Any = None,
+    io: str = "int8",
+    evaluation: tuple[Any, np.ndarray] | None = None,
+    qat: QuantizationAwareTraining | None = None,
+    ptq: Literal["tuned", "plain"] = "tuned",
+    logits: bool = False,
+    input_range: tuple[float, float] | None = None,
+    max_drop: float = 1.0,
+    gate: bool = True,
+    name: str | None = None,
+    verbose: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Write `model` to a TFLite file at batch 1, check it, and write the report beside it (`.json`).
+
+    Args:
+        model: functional or Sequential, built under any backend.
+        path: of the file; replaced only by a file that passed every check.
+        mode: "float32", or "int8" for integer arithmetic throughout.
+        calibration: representative samples (N, …) in the model's own input range, or a tuple or
+            dict of them by input; needed for int8.
+        io: dtype of an int8 file's inputs and outputs: "int8", "uint8" or "float32".
+        evaluation: (samples, class numbers): the accuracy of model and file on all of it.
+        qat: fine-tune by TF-MOT's quantization-aware training first; the trained weights, carried
+            back into the Keras model, are saved beside the file (`.keras`). `model` is unchanged.
+        ptq: where int8 activation ranges come from: "tuned" takes the mean of the samples' extremes,
+            "plain" leaves them to the converter.
+        logits: cut off a softmax at the end.
+        input_range: (low, high) of the model's input, if known; data outside it is refused.
+        max_drop: the accuracy that int8 may lose, in percentage points.
+        gate: False ships a file that lost too much accuracy all the same, and says so.
+        name: of the model in the report; the model's own by default.
+        verbose: let the converter's messages through.
+        progress: called with `step`, `done`, `total` while a long step runs.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the model, a layer of it or the data cannot be used.
+        GateError: the file lost too much accuracy or is structurally wrong; `path` is untouched.
+    """
+    _check_options(mode, io, ptq, calibration, qat)
+    path = Path(path)
+    clock = Clock()
+    with clock("read"):
+        graph = read_graph(model)
+        folds = passes.fold_batch_normalization(graph)
+        cut = logits and passes.cut_softmax(graph)
+    calibrating, evaluating = _check_data(graph, calibration, evaluation, input_range)
+    compared = first(evaluating or calibrating or _probe(graph), COMPARED_SAMPLES)
+
+    with Worker(verbose, progress) as worker:
+        clock.seconds["worker start"] = worker.start_seconds
+        with clock("self-check"):
+            graph_error = _self_check(model, graph, worker, first(compared, SELF_CHECKED_SAMPLES), bool(cut))
+        ranges = None
+        if mode == "int8" and (ptq == "tuned" or qat):
+            with clock("calibrate"):
+                ranges = quantize.calibrate(graph, worker, calibrating, input_range)
+        labels = None if evaluation is None else np.asarray(evaluation[1])
+        with clock("evaluate float"):
+            float_accuracy = _accuracy(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+        training, keras_model = None, None
+        with replacing(path) as temporary, replacing(path.with_suffix(".json")) as temporary_report:
+            if qat and ranges:
+                training = _post_training(graph, worker, ranges, io, evaluating, labels)
+                with clock("quantization-aware training"):
+                    weights, ranges, history = worker.train_quantized(graph, ranges, _options(qat), qat.stream())
+                    graph.set_weights(weights)
+                keras_model = path.with_suffix(".keras")
+                with _carried_back(model, graph, folds):
+                    tuned = _accuracy(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+                    _save(model, keras_model)
+                training |= {"epochs": qat.epochs, "history": history, "keras_accuracy": tuned}
+            with clock("convert"):
+                samples = {"samples": calibrating} if mode == "int8" and ranges is None else {}
+                content = worker.convert(graph, mode, io if mode == "int8" else "float32", ranges=ranges, **samples)
+                temporary.write_bytes(content)
+            with clock("verify"):
+                before, after = _logits_and_outputs(graph, worker, compared)
+                parity = verify.compare(temporary, compared, after, before)
+            with clock("evaluate"):
+                accuracy = _accuracy(Interpreter(temporary).run, evaluating, labels)
+            found = audit.audit(temporary)
+            pair = None if float_accuracy is None or accuracy is None else (float_accuracy, accuracy)
+            structural = verify.structural_faults(mode, found, parity, graph_error)
+            lost = verify.accuracy_faults(mode, parity, pair, max_drop)
+            verify.refuse([*structural, *(lost if gate else [])], path)
+            report = Report(
+                model=name or model.name,
+                mode=mode,
+                path=str(path),
+                sha256=found.sha256,
+                size_bytes=found.size_bytes,
+                gzip_bytes=found.gzip_bytes,
+                input=found.inputs[0],
+                output=found.outputs[0],
+                inputs=found.inputs,
+                outputs=found.outputs,
+                ops=found.ops,
+                fully_integer=found.fully_integer,
+                requantizations=found.requantizations,
+                float_accuracy=float_accuracy,
+                accuracy=accuracy,
+                evaluated=len(labels) if labels is not None else 0,
+                parity=parity.as_json() | {"compared_on": _source(evaluating, calibrating)},
+                calibration={"count": len(calibrating[0]), "digest": digest(calibrating)} if calibrating else None,
+                input_range=list(input_range) if input_range else None,
+                ptq=ptq if mode == "int8" else None,
+                qat=training,
+                gate={"passed": not lost, "faults": lost, "max_drop": max_drop, "enforced": gate},
+                keras_model=str(keras_model) if keras_model else None,
+                versions=worker.versions | _versions(),
+                seconds=clock.seconds,
+            )
+            report.write(temporary_report)
+    return report
+
+
+class Clock:
+    """Wall seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = round(time.perf_counter() - started, 3)
+
+
+def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any) -> None:
+    for what, value, known in (("mode", mode, MODES), ("io", io, IO_TYPES), ("ptq", ptq, ("tuned", "plain"))):
+        if value not in known:
+            raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
+    if mode == "int8" and calibration is None:
+        raise InputError("int8 needs representative data for its ranges; give calibration=")
+    if qat and mode != "int8":
+        raise InputError(f"quantization-aware training is for int8, not {mode}")
+
+
+def _check_data(
+    graph: Graph, calibration: Any, evaluation: Any, input_range: tuple[float, float] | None
+) -> tuple[Inputs, list[Images]]:
+    shapes = [graph.operations[name].shape for name in graph.inputs]
+    calibrating: Inputs = []
+    evaluating: list[Images] = []
+    if calibration is not None:
+        given = as_inputs(calibration, graph.inputs, shapes, "calibration")
+        calibrating = first(given, len(given[0]))
+        check_calibration(calibrating, input_range)
+    if evaluation is not None:
+        evaluating = as_inputs(evaluation[0], graph.inputs, shapes, "evaluation")
+        if len(evaluation[1]) != len(evaluating[0]):
+            raise InputError(f"evaluation has {len(evaluating[0])} samples and {len(evaluation[1])} labels")
+        for array in first(evaluating, COMPARED_SAMPLES):
+            check_range(array, input_range, "evaluation")
+    if calibrating and evaluating:
+        common = sample_digests(calibrating) & sample_digests(evaluating)
+        if common:
+            raise InputError(
+                f"{len(common)} samples are in both calibration and evaluation; measure on samples that set no ranges"
+            )
+    return calibrating, evaluating
+
+
+def _probe(graph: Graph) -> Inputs:
+    """Inputs to compare a float file on when no data was given."""
+    random = np.random.default_rng(0)
+    return [random.random((8, *graph.operations[name].shape), np.float32) for name in graph.inputs]
+
+
+def _source(evaluating: Any, calibrating: Any) -> str:
+    return "evaluation" if evaluating else "calibration" if calibrating else "uniform noise in [0, 1]"
+
+
+def _self_check(model: keras.Model, graph: Graph, worker: Worker, samples: Inputs, cut: bool) -> float:
+    """How far the graph, computed by TensorFlow, is from the Keras model under its own backend."""
+    expected = verify.keras_outputs(model, samples)
+    found = worker.evaluate(graph, graph.outputs, samples)
+    if cut:
+        found = [np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(output))) for output in found]
+    return verify.relative_rms(expected, found)
+
+
+def _logits_and_outputs(graph: Graph, worker: Worker, samples: Inputs) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The graph's outputs in float, before and after a final softmax."""
+    before = [_softmax_input(graph, name) for name in graph.outputs]
+    values = worker.evaluate(graph, [*before, *graph.outputs], samples)
+    return values[: len(before)], values[len(before) :]
+
+
+def _softmax_input(graph: Graph, name: str) -> str:
+    operation = graph.operations[name]
+    return operation.inputs[0] if operation.attributes.get("function") == "softmax" else name
+
+
+def _accuracy(run: Callable[[Inputs], list[np.ndarray]], inputs: list[Images], labels: Any) -> float | None:
+    return None if labels is None else verify.accuracy(run, inputs, labels)
+
+
+def _post_training(
+    graph: Graph, worker: Worker, ranges: quantize.Ranges, io: str, evaluating: list[Images], labels: Any
+) -> dict[str, Any]:
+    """What int8 without training gives for the same model, to stand beside QAT's figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "post-training.tflite"
+        path.write_bytes(worker.convert(graph, "int8", io, ranges=ranges))
+        return {"ptq_accuracy": _accuracy(Interpreter(path).run, evaluating, labels)}
+
+
+def _options(qat: QuantizationAwareTraining) -> dict[str, Any]:
+    return {"steps_per_epoch": qat.steps_per_epoch, "epochs": qat.epochs, "learning_rate": qat.learning_rate}
+
+
+@contextlib.contextmanager
+def _carried_back(model: keras.Model, graph: Graph, folds: list[passes.FoldedNormalization]) -> Iterator[None]:
+    """The model with the graph's weights, for as long as the context lasts."""
+    original = model.get_weights()
+    try:
+        passes.carry_back(graph, folds)
+        yield
+    finally:
+        model.set_weights(original)
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    return {
+        "keras": keras.__version__,
+        "backend": f"{backend} {version(backend)}",
+        "numpy": np.__version__,
+        "ai_edge_litert": version("ai-edge-litert"),
+    }

@@ -1,0 +1,66 @@
+"""The report that stands beside every exported file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from keras_classics.files import write_json
+
+SCHEMA = "keras-classics/export-report/1"
+
+
+@dataclass
+class Report:
+    """What was exported and what was measured on exactly that file.
+
+    Attributes:
+        model, mode: the model's name and the export's mode.
+        path, sha256, size_bytes, gzip_bytes: the file.
+        input, output: the first input and output: name, shape, dtype, scale, zero_point (None
+            where not quantized); `inputs` and `outputs` list all.
+        ops: operator name → count; `fully_integer`: no float tensor at all;
+            `requantizations`: QUANTIZE or DEQUANTIZE operators inside the graph.
+        float_accuracy, accuracy: of the float model and of the file, on all of the evaluation
+            data, in [0, 1]; None without labels. `evaluated` is how many samples that was.
+        parity: how the outputs differ (`export.verify.Parity`).
+        calibration: count and digest of the representative samples; None for float modes.
+        input_range: the range of the model's input, where known.
+        qat: epochs, history, accuracies and size of the post-training file of the same model;
+            None without quantization-aware training.
+        gate: `passed`, the `faults` that would refuse the file, and `max_drop`.
+        keras_model: the Keras model with the trained weights carried back, after QAT.
+        versions, seconds: of what made it, and how long each step took.
+    """
+
+    model: str
+    mode: str
+    path: str
+    sha256: str
+    size_bytes: int
+    gzip_bytes: int
+    input: dict[str, Any]
+    output: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    ops: dict[str, int]
+    fully_integer: bool
+    requantizations: int
+    float_accuracy: float | None
+    accuracy: float | None
+    evaluated: int
+    parity: dict[str, Any]
+    calibration: dict[str, Any] | None
+    input_range: list[float] | None
+    ptq: str | None
+    qat: dict[str, Any] | None
+    gate: dict[str, Any]
+    keras_model: str | None
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    schema: str = field(default=SCHEMA)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON, whole or not at all."""
+        write_json(path, asdict(self))

@@ -1,0 +1,137 @@
+"""Inputs of a model, in memory or read as they are needed, and what makes them fit for calibration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from export.errors import InputError
+from keras_classics.parts import Part
+
+Inputs = list[np.ndarray]
+BATCH = 64
+
+
+class Images(Protocol):
+    """N samples that can be sliced: a NumPy array, or `PartImages`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> np.ndarray: ...
+
+
+class PartImages:
+    """The images of a dataset's part, decoded as they are sliced, in the model's own input range."""
+
+    def __init__(self, part: Part, scale: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._part, self._scale = part, scale
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        return self._scale(self._part.images(np.arange(len(self))[index]))
+
+
+def as_inputs(value: Any, names: Sequence[str], shapes: Sequence[tuple[int | None, ...]], what: str) -> list[Images]:
+    """`value` as one sequence of samples for each input of the model.
+
+    Args:
+        value: samples (N, …), or a tuple, list or dict of them by input.
+        names, shapes: of the model's inputs; shapes are without the batch axis.
+        what: how messages call the value.
+
+    Raises:
+        InputError: the number of inputs, their shapes or their lengths disagree, or there is none.
+    """
+    if isinstance(value, Mapping):
+        if missing := [name for name in names if name not in value]:
+            raise InputError(f"{what} lacks the input {missing[0]!r}; the model's inputs are {', '.join(names)}")
+        given = [value[name] for name in names]
+    else:
+        given = list(value) if isinstance(value, tuple | list) else [value]
+    if len(given) != len(names):
+        raise InputError(f"{what} has {len(given)} arrays and the model {len(names)} inputs: {', '.join(names)}")
+    if len({len(array) for array in given}) != 1 or not len(given[0]):
+        raise InputError(f"{what} needs the same number of samples, at least one, for every input")
+    for array, name, shape in zip(given, names, shapes, strict=True):
+        found = array[:1].shape[1:]
+        fits = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
+        if not fits:
+            raise InputError(f"{what} has samples of shape {found} and the input {name!r} takes {tuple(shape)}")
+    return [np.asarray(array) if not isinstance(array, PartImages) else array for array in given]
+
+
+def first(inputs: Sequence[Images], count: int) -> Inputs:
+    """At most `count` samples, in memory."""
+    return [np.asarray(images[:count], np.float32) for images in inputs]
+
+
+def batches(inputs: Sequence[Images], size: int = BATCH) -> Iterator[Inputs]:
+    """All samples, `size` at a time."""
+    for start in range(0, len(inputs[0]), size):
+        yield [np.asarray(images[start : start + size], np.float32) for images in inputs]
+
+
+def digest(inputs: Inputs) -> str:
+    """SHA-256 of the samples' values and shapes."""
+    found = hashlib.sha256()
+    for array in inputs:
+        found.update(repr(array.shape).encode())
+        found.update(np.ascontiguousarray(array, np.float32).tobytes())
+    return found.hexdigest()
+
+
+def sample_digests(inputs: Sequence[Images]) -> set[bytes]:
+    """One digest for each sample, to find samples that occur in two sets."""
+    return {
+        hashlib.sha256(b"".join(np.ascontiguousarray(array[position]).tobytes() for array in batch)).digest()
+        for batch in batches(inputs)
+        for position in range(len(batch[0]))
+    }
+
+
+def check_calibration(inputs: Inputs, input_range: tuple[float, float] | None) -> None:
+    """Refuse samples from which no useful ranges can come.
+
+    Raises:
+        InputError: values are not finite, leave `input_range`, do not vary, or are noise where
+            the input is an image (neighbouring pixels of photographs and drawings correlate).
+    """
+    for array in inputs:
+        if not np.isfinite(array).all():
+            raise InputError("the calibration data has values that are not finite; remove those samples")
+        check_range(array, input_range, "calibration")
+        if array.size > 1 and np.ptp(array) == 0:
+            raise InputError("the calibration data is constant; give representative samples of the model's input")
+        if _is_image(array) and _neighbour_correlation(array) < 0.1:
+            raise InputError("the calibration images look like noise; give images such as the model will see")
+
+
+def check_range(array: np.ndarray, input_range: tuple[float, float] | None, what: str) -> None:
+    """Raise InputError where values leave the model's input range by more than a thousandth of it."""
+    if input_range is None:
+        return
+    low, high = input_range
+    slack = 1e-3 * (high - low)
+    if array.min() < low - slack or array.max() > high + slack:
+        raise InputError(
+            f"the {what} data reaches from {array.min():.4g} to {array.max():.4g} and the model's input range is "
+            f"{low:g} to {high:g}; scale the data, or give the right --input-range"
+        )
+
+
+def _is_image(array: np.ndarray) -> bool:
+    return array.ndim == 4 and min(array.shape[1:3]) >= 8 and array.shape[3] in (1, 3, 4)
+
+
+def _neighbour_correlation(images: np.ndarray) -> float:
+    """Correlation between each pixel and the next one in its row and in its column."""
+    centered = images - images.mean(axis=(1, 2), keepdims=True)
+    variance = float((centered**2).mean()) or 1.0
+    across = float((centered[:, :, :-1] * centered[:, :, 1:]).mean())
+    down = float((centered[:, :-1] * centered[:, 1:]).mean())
+    return (across + down) / 2 / variance
