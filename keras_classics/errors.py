@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import errno
 import functools
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 
 class InputError(ValueError):
@@ -23,6 +25,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """One that complains as everything else here does: in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError."""
+        raise InputError(f"{message}; see --help")
 
 
 _MENDS = {
@@ -46,7 +56,7 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
     """
 
     @functools.wraps(main)
-    def wrapped(*arguments, **keywords) -> int:
+    def wrapped(*arguments: Any, **keywords: Any) -> int:
         try:
             main(*arguments, **keywords)
         except InputError as error:

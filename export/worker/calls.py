@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
 from export.graph import Graph
 from export.wire import Arrays
@@ -16,14 +15,8 @@ Result = tuple[dict[str, Any], Arrays]
 
 
 def versions() -> dict[str, str]:
-    """Versions of what converts and trains here."""
-    from importlib.metadata import version
-
-    return {
-        "tensorflow": tf.__version__,
-        "tf_keras": tf_keras.__version__,
-        "tensorflow_model_optimization": version("tensorflow-model-optimization"),
-    }
+    """Versions of what converts and trains here; tf_keras and TF-MOT are imported when training needs them."""
+    return {name: version(name) for name in ("tensorflow", "tf_keras", "tensorflow-model-optimization")}
 
 
 def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
