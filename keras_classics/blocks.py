@@ -1,4 +1,4 @@
-"""What several papers share: the checked input, convolution with normalization, the classifier.
+"""What several papers share: the checked input, convolution with normalization, pooling, the top.
 
 Every function takes and returns Keras tensors in the data format of `keras.config`.
 """
@@ -6,7 +6,7 @@ Every function takes and returns Keras tensors in the data format of `keras.conf
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from keras_classics.errors import InputError
 Shape = tuple[int | None, int | None, int]
 Pooling = Literal["avg", "max"] | None
 Padding = Literal["symmetric", "same"]
+Rectifier = Literal["relu", "relu6"]
 
 
 def channel_axis() -> int:
@@ -25,9 +26,9 @@ def channel_axis() -> int:
     return 3 if keras.config.image_data_format() == "channels_last" else 1
 
 
-def sides(input_shape: Shape) -> tuple[int | None, int | None]:
+def sides(input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
     """Height and width of a shape without batch axis, in the data format of `keras.config`."""
-    return input_shape[:2] if channel_axis() == 3 else input_shape[1:]
+    return tuple(input_shape[:2] if channel_axis() == 3 else input_shape[1:])
 
 
 def image_input(input_shape: Shape, minimum: int, include_top: bool = True) -> keras.KerasTensor:
@@ -63,24 +64,40 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-def pad_like_torch(x: keras.KerasTensor, kernel_size: int, name: str) -> keras.KerasTensor:
-    """Zero-pad both sides alike, by half the kernel, as the published PyTorch weights expect."""
-    return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+def positive(name: str, value: float) -> float:
+    """`value`, refused unless it is a finite number above zero."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise InputError(f"{name} is {value!r}; it takes a number above 0")
+    return value
+
+
+def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
+    """Refuse a `value` that is not among `known`."""
+    known = tuple(known)
+    if value not in known:
+        raise InputError(f"{name} is {value!r}; it takes {' or '.join(map(repr, known))}")
 
 
 @dataclass(frozen=True)
-class ConvolutionNorm:
-    """Convolution → batch normalization → activation, with one network's settings.
+class Convolution:
+    """Convolution → batch normalization → ReLU, with one network's settings.
 
     `padding="symmetric"` pads strided convolutions alike on both sides (torchvision's weights),
     `"same"` leaves the odd pixel to the right and bottom (TensorFlow's). At stride 1 they agree.
+    `use_bias=None` gives a convolution a bias where no normalization follows.
     Layers are named `NAME_conv`, `NAME_norm` and `NAME_relu`.
     """
 
-    activation: Literal["relu", "relu6"] = "relu"
+    activation: Rectifier = "relu"
+    batch_norm: bool = True
+    use_bias: bool | None = None
     epsilon: float = 1e-5
     momentum: float = 0.9
     padding: Padding = "symmetric"
+
+    def __post_init__(self) -> None:
+        one_of("activation", self.activation, ("relu", "relu6"))
+        one_of("padding", self.padding, ("symmetric", "same"))
 
     def __call__(
         self,
@@ -90,88 +107,109 @@ class ConvolutionNorm:
         stride: int = 1,
         *,
         activate: bool = True,
+        gamma_initializer: str = "ones",
         name: str,
     ) -> keras.KerasTensor:
         """Full convolution to `filters` channels."""
-        x, padding = self._padded(x, kernel_size, stride, name)
-        options: dict[str, Any] = dict(strides=stride, padding=padding, use_bias=False, name=f"{name}_conv")
+        x, options = self._padded(x, kernel_size, stride, name)
         x = layers.Conv2D(filters, kernel_size, kernel_initializer="he_normal", **options)(x)
-        return self._normalized(x, activate, name)
+        return self._activated(x, activate, gamma_initializer, name)
 
     def depthwise(self, x: keras.KerasTensor, kernel_size: int = 3, stride: int = 1, *, name: str) -> keras.KerasTensor:
         """Depthwise convolution: one kernel for each channel."""
-        x, padding = self._padded(x, kernel_size, stride, name)
-        options: dict[str, Any] = dict(strides=stride, padding=padding, use_bias=False, name=f"{name}_conv")
+        x, options = self._padded(x, kernel_size, stride, name)
         x = layers.DepthwiseConv2D(kernel_size, depthwise_initializer="he_normal", **options)(x)
-        return self._normalized(x, True, name)
+        return self._activated(x, True, "ones", name)
 
-    def _padded(self, x: keras.KerasTensor, kernel_size: int, stride: int, name: str) -> tuple[keras.KerasTensor, str]:
-        if stride == 1 or self.padding == "same":
-            return x, "same"
-        return pad_like_torch(x, kernel_size, name), "valid"
+    def _padded(
+        self, x: keras.KerasTensor, kernel_size: int, stride: int, name: str
+    ) -> tuple[keras.KerasTensor, dict[str, Any]]:
+        use_bias = not self.batch_norm if self.use_bias is None else self.use_bias
+        options: dict[str, Any] = dict(strides=stride, padding="same", use_bias=use_bias, name=f"{name}_conv")
+        if stride > 1 and kernel_size > 1 and self.padding == "symmetric":
+            x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+            options["padding"] = "valid"
+        return x, options
 
-    def _normalized(self, x: keras.KerasTensor, activate: bool, name: str) -> keras.KerasTensor:
-        x = layers.BatchNormalization(
-            axis=channel_axis(), momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_norm"
-        )(x)
+    def _activated(self, x: keras.KerasTensor, activate: bool, gamma_initializer: str, name: str) -> keras.KerasTensor:
+        if self.batch_norm:
+            x = layers.BatchNormalization(
+                axis=channel_axis(),
+                momentum=self.momentum,
+                epsilon=self.epsilon,
+                gamma_initializer=gamma_initializer,
+                name=f"{name}_norm",
+            )(x)
         if not activate:
             return x
         return layers.ReLU(6.0 if self.activation == "relu6" else None, name=f"{name}_relu")(x)
 
-
-def pooled_top(
-    x: keras.KerasTensor,
-    *,
-    include_top: bool,
-    pooling: Pooling,
-    classes: int,
-    classifier_activation: str | None,
-    dropout: float = 0.0,
-) -> keras.KerasTensor:
-    """Global average pooling and a dense classifier; without a top, what `pooling` says."""
-    if not include_top:
-        return feature_pooling(x, pooling)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
-    return classifier(x, classes, classifier_activation)
+    def max_pooling(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """3×3 maximum at stride 2 of rectified values, for which a padding of zeros is one of −∞."""
+        if self.padding == "same":
+            return layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+        return layers.MaxPooling2D(3, 2, name=name)(x)
 
 
-def feature_pooling(x: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:
-    """The features themselves (None), or their average or maximum over height and width."""
-    if pooling is None:
-        return x
-    if pooling == "avg":
-        return layers.GlobalAveragePooling2D(name="pool")(x)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D(name="pool")(x)
-    raise InputError(f"pooling is {pooling!r}; it takes None, 'avg' or 'max'")
+@dataclass(frozen=True)
+class Top:
+    """What follows the last feature map, as four arguments of every constructor ask for it.
+
+    With a top: a classifier of `classes` outputs. Without: the features, or their average or
+    maximum over height and width.
+
+    Raises:
+        ValueError: `classes` is not a positive integer, or `pooling` not None, "avg" or "max".
+    """
+
+    include_top: bool
+    pooling: Pooling
+    classes: int
+    activation: str | None
+
+    def __post_init__(self) -> None:
+        one_of("pooling", self.pooling, (None, "avg", "max"))
+        if not isinstance(self.classes, int) or self.classes < 1:
+            raise InputError(f"classes is {self.classes!r}; it takes a positive integer")
+
+    def pooled(self, x: keras.KerasTensor, dropout: float = 0.0) -> keras.KerasTensor:
+        """Global average pooling, dropout and the classifier."""
+        if not self.include_top:
+            return self.features(x)
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        return self.classifier(dropped(x, dropout, "dropout"))
+
+    def flattened(
+        self, x: keras.KerasTensor, hidden: Iterable[tuple[str, int]], dropout: float = 0.0
+    ) -> keras.KerasTensor:
+        """Every position to `hidden` dense layers (name, units) with ReLU and dropout, and the classifier."""
+        if not self.include_top:
+            return self.features(x)
+        x = layers.Flatten(name="flatten")(x)
+        for name, units in hidden:
+            x = layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=name)(x)
+            x = dropped(x, dropout, f"{name}_dropout")
+        return self.classifier(x)
+
+    def classifier(self, x: keras.KerasTensor, name: str = "predictions") -> keras.KerasTensor:
+        """The output layer; in float32 also where the rest computes in half precision."""
+        return layers.Dense(self.classes, activation=self.activation, dtype=output_dtype(), name=name)(x)
+
+    def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """The features as `pooling` asks for them."""
+        if self.pooling is None:
+            return x
+        pool = layers.GlobalAveragePooling2D if self.pooling == "avg" else layers.GlobalMaxPooling2D
+        return pool(name="pool")(x)
 
 
-def classifier(x: keras.KerasTensor, classes: int, activation: str | None) -> keras.KerasTensor:
-    """The dense layer `predictions`. Raises ValueError unless `classes` is a positive integer."""
-    if not isinstance(classes, int) or classes < 1:
-        raise InputError(f"classes is {classes!r}; it takes a positive integer")
-    return layers.Dense(classes, activation=activation, name="predictions")(x)
+def dropped(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
+    """Dropout, where there is any."""
+    return layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def finish(
-    inputs: keras.KerasTensor,
-    outputs: keras.KerasTensor | list[keras.KerasTensor],
-    weights: str | os.PathLike[str] | None,
-    name: str,
-) -> keras.Model:
-    """The model, with `weights` loaded where given."""
-    from keras_classics import weights as weight_files
-
-    model = keras.Model(inputs, outputs, name=name)
-    if weights is not None:
-        weight_files.load(model, weights)
-    return model
-
-
-def positive(name: str, value: float) -> float:
-    """`value`, refused unless it is a finite number above zero."""
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise InputError(f"{name} is {value!r}; it takes a number above 0")
-    return value
+def output_dtype() -> str | None:
+    """float32 under a policy of half precision; None, the policy itself, elsewhere."""
+    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if half else None

@@ -23,7 +23,7 @@ class LayerCost:
 
     name: str
     kind: str
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int | None, ...]
     parameters: int
     trainable_parameters: int
     macs: int
@@ -115,16 +115,21 @@ def model_cost(model: keras.Model) -> Cost:
 
 
 def _macs(call: Call) -> int:
-    """Each kernel element is used once for every position of the output (transposed: of the input)."""
+    """Each kernel element is used once for every position of the output (transposed: of the input).
+
+    A layer that Keras lacks says itself, by a method `macs(input_shape, output_shape)`.
+    """
     layer = call.operation
+    if hasattr(layer, "macs"):
+        return layer.macs(call.inputs[0].shape, call.outputs[0].shape)
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
 
     def positions(shape: tuple[Any, ...]) -> int:
-        return math.prod(shape[1:-1] if channels_last else shape[2:])
+        return _elements(shape[1:-1] if channels_last else shape[2:])
 
     output = call.outputs[0].shape
     if isinstance(layer, layers.Dense):
-        return math.prod(layer.kernel.shape) * math.prod(output[1:-1])
+        return math.prod(layer.kernel.shape) * _elements(output[1:-1])
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
         return positions(output) * sum(math.prod(kernel.shape) for kernel in kernels)
@@ -149,7 +154,11 @@ def _peak_bytes(graph: Walk) -> int:
 
 
 def _bytes(shape: tuple[int | None, ...]) -> int:
-    return BYTES_PER_ELEMENT * math.prod(size for size in shape[1:] if size is not None)
+    return BYTES_PER_ELEMENT * _elements(shape[1:])
+
+
+def _elements(shape: tuple[int | None, ...]) -> int:
+    return math.prod(size for size in shape if size is not None)
 
 
 def _scalars(variables: list[keras.Variable]) -> int:

@@ -11,12 +11,14 @@ import keras
 from keras import layers
 
 from keras_classics import blocks
+from keras_classics.constructor import constructor
 
 # (layer, filters or units), the rows of Fig. 2; each convolution is 5×5 without padding.
 CONVOLUTIONS = [("c1", 6), ("c3", 16)]
 DENSE = [("c5", 120), ("f6", 84)]
 
 
+@constructor
 def LeNet5(
     input_shape: blocks.Shape = (32, 32, 1),
     classes: int = 10,
@@ -47,14 +49,9 @@ def LeNet5(
     Raises:
         ValueError: an argument that cannot be used; the message says what can.
     """
+    top = blocks.Top(include_top, pooling, classes, classifier_activation)
     image = x = blocks.image_input(input_shape, minimum=16, include_top=include_top)
     for (layer, filters), pool in zip(CONVOLUTIONS, ("s2", "s4"), strict=True):
         x = layers.Conv2D(filters, 5, activation="relu", kernel_initializer="he_normal", name=layer)(x)
         x = layers.MaxPooling2D(2, name=pool)(x)
-    if not include_top:
-        return blocks.finish(image, blocks.feature_pooling(x, pooling), weights, name)
-    x = layers.Flatten(name="flatten")(x)
-    for layer, units in DENSE:
-        x = layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=layer)(x)
-    x = blocks.classifier(x, classes, classifier_activation)
-    return blocks.finish(image, x, weights, name)
+    return keras.Model(image, top.flattened(x, DENSE), name=name)

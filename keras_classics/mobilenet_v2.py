@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from keras_classics import blocks
+from keras_classics.constructor import constructor
 
 # Table 2: expansion t, output channels c, repeats n, stride s of the first repeat.
 BOTTLENECKS = [
@@ -22,6 +23,7 @@ BOTTLENECKS = [
 STEM, LAST = 32, 1280
 
 
+@constructor
 def MobileNetV2(
     input_shape: blocks.Shape = (224, 224, 3),
     classes: int = 1000,
@@ -66,29 +68,21 @@ def MobileNetV2(
         ValueError: an argument that cannot be used; the message says what can.
     """
     blocks.positive("alpha", alpha)
-    convolution = blocks.ConvolutionNorm("relu6", epsilon, batch_norm_momentum, padding)
+    convolution = blocks.Convolution("relu6", epsilon=epsilon, momentum=batch_norm_momentum, padding=padding)
+    top = blocks.Top(include_top, pooling, classes, classifier_activation)
     image = blocks.image_input(input_shape, minimum=1, include_top=include_top)
     x = convolution(image, blocks.make_divisible(STEM * alpha), stride=stem_stride, name="stem")
     for stage, (t, c, n, s) in enumerate(BOTTLENECKS, start=1):
+        filters = blocks.make_divisible(c * alpha)
         for block in range(1, n + 1):
             stride = s if block == 1 else 1
-            x = inverted_residual(
-                convolution, x, t, blocks.make_divisible(c * alpha), stride, f"stage{stage}_block{block}"
-            )
+            x = inverted_residual(convolution, x, t, filters, stride, f"stage{stage}_block{block}")
     x = convolution(x, blocks.make_divisible(LAST * max(1.0, alpha)), kernel_size=1, name="last")
-    x = blocks.pooled_top(
-        x,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        dropout=dropout,
-    )
-    return blocks.finish(image, x, weights, name)
+    return keras.Model(image, top.pooled(x, dropout), name=name)
 
 
 def inverted_residual(
-    convolution: blocks.ConvolutionNorm, x: keras.KerasTensor, expansion: int, filters: int, stride: int, name: str
+    convolution: blocks.Convolution, x: keras.KerasTensor, expansion: int, filters: int, stride: int, name: str
 ) -> keras.KerasTensor:
     """Table 1: expand 1×1, depthwise 3×3, project 1×1 without activation; add where shapes agree."""
     shortcut, channels = x, x.shape[blocks.channel_axis()]

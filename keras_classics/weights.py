@@ -1,14 +1,20 @@
-"""Weights and models from files: `.keras` (safe mode only) and `.weights.h5`."""
+"""Weights for our models: published ones by name, and files of ours, torchvision's or Keras's."""
 
 from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from keras_classics import applications, conversion, downloads, published, torch_files
 from keras_classics.errors import InputError
+
+SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
@@ -30,22 +36,72 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
         ) from error
 
 
-def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Load the weights of a `.keras` or `.weights.h5` file into `model`, in place.
+def resolve(
+    architecture: str, weights: str | os.PathLike[str], given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """What `weights` stands for: a file, and the arguments of a constructor to build for it.
+
+    Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
+    caller may not contradict. Other files of torchvision and keras.applications come with what all
+    that these publish of the architecture has in common, where the caller says nothing else.
+
+    Args:
+        architecture: the registry's name.
+        weights: the name of published weights, or a file: `.keras`, `.weights.h5`, torchvision's
+            `.pth` or keras.applications' `.h5`.
+        given: the arguments that the caller passed, by name.
+        defaults: those of the constructor.
+
+    Raises:
+        ValueError: there are no such weights, they need other arguments, or cannot be fetched.
+    """
+    if not os.fspath(weights).endswith(SUFFIXES):
+        checkpoint = published.select(architecture, os.fspath(weights), given, defaults)
+        return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
+    path = _existing(weights)
+    publisher = _publisher(path)
+    conventions = [
+        checkpoint.arguments.items()
+        for checkpoint in published.checkpoints(architecture)
+        if checkpoint.publisher == publisher
+    ]
+    common = dict(reduce(lambda a, b: a & b, conventions)) if conventions else {}
+    return path, {**common, **given}
+
+
+def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, alpha: float = 1.0) -> None:
+    """Load the weights in a file into `model`, in place.
+
+    Args:
+        architecture: the model's name in the registry, under which publishers' names are known.
+        alpha: its width multiplier, if it has one.
 
     Raises:
         ValueError: the file is missing or damaged, or its weights do not fit the model.
     """
     path = _existing(path)
-    if path.suffix == ".keras":
+    publisher = _publisher(path)
+    if publisher == "torchvision":
+        conversion.from_torchvision(model, architecture, torch_files.read(path))
+    elif publisher == "keras.applications":
+        tensors = applications.read(path, architecture, model, alpha)
+        conversion.from_keras_applications(model, architecture, tensors)
+    elif path.suffix == ".keras":
         _copy(load_model(path), model, path)
-    elif path.name.endswith(".weights.h5"):
+    else:
         try:
             model.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
-    else:
-        raise InputError(f"weights {str(path)!r}: expected a file that ends in .keras or .weights.h5")
+
+
+def _publisher(path: Path) -> published.Publisher | None:
+    """Whose file this is; None for one of ours."""
+    if path.suffix == ".pth":
+        return "torchvision"
+    if path.name.endswith(".weights.h5"):
+        return "keras.applications" if applications.wrote(path) else None
+    return "keras.applications" if path.suffix == ".h5" else None
 
 
 def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
