@@ -1,0 +1,72 @@
+"""What numbers a model takes: from pixels in [0, 1], as datasets give them, to its input range."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.errors import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """input = pixel · factor + offset, with one factor and offset or one for each channel."""
+
+    factor: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    @classmethod
+    def between(cls, low: float, high: float) -> InputRange:
+        """Black is `low` and white is `high`."""
+        return cls((high - low,), (low,))
+
+    @classmethod
+    def normalized(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> InputRange:
+        """(pixel − mean) / std by channel."""
+        factor = tuple(1 / deviation for deviation in std)
+        return cls(factor, tuple(-m / deviation for m, deviation in zip(mean, std, strict=True)))
+
+    @classmethod
+    def parse(cls, text: str) -> InputRange:
+        """`imagenet` (torchvision's mean and standard deviation) or `LOW,HIGH`."""
+        if text == "imagenet":
+            return cls.normalized(IMAGENET_MEAN, IMAGENET_STD)
+        try:
+            low, high = (float(number) for number in text.split(","))
+        except ValueError:
+            low = high = 0.0
+        if not low < high:
+            raise InputError(f"--input-range {text!r}: it takes LOW,HIGH such as 0,1 or -1,1 or 0,255, or imagenet")
+        return cls.between(low, high)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest input."""
+        ends = np.add.outer((0.0, 1.0), np.zeros(len(self.factor))) * self.factor + self.offset
+        return float(ends.min()), float(ends.max())
+
+    def scale(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels in [0, 1] as the model's input, float32."""
+        return pixels * np.asarray(self.factor, np.float32) + np.asarray(self.offset, np.float32)
+
+
+def recorded_range(model_path: Path) -> InputRange | None:
+    """The range that training recorded beside a `.keras` file, in `STEM.preprocess.json`; None if there is none.
+
+    Raises:
+        InputError: the file is there and cannot be understood.
+    """
+    path = model_path.with_name(f"{model_path.stem}.preprocess.json")
+    if not path.is_file():
+        return None
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))["input_range"]
+        return InputRange.parse(value if isinstance(value, str) else "{},{}".format(*value))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path} does not say an input_range; write it as [low, high], or remove the file") from error
