@@ -19,18 +19,20 @@ def constructor(build: Callable[P, keras.Model]) -> Callable[P, keras.Model]:
     these out. The architecture's name is the default of `build`'s argument `name`.
     """
     signature = inspect.signature(build)
-    architecture = signature.parameters["name"].default
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    architecture = defaults["name"]
 
     @functools.wraps(build)
     def construct(*args: P.args, **kwargs: P.kwargs) -> keras.Model:
         given = signature.bind(*args, **kwargs).arguments
-        weights = given.get("weights")
+        weights = given.pop("weights", None)
         if weights is None:
             return build(*args, **kwargs)
         from keras_classics import weights as weight_files
 
-        model = build(**weight_files.arguments_for(architecture, given))  # type: ignore[call-arg]
-        weight_files.load(model, weights, architecture)
+        path, arguments = weight_files.resolve(architecture, weights, given, defaults)
+        model = build(**arguments)  # type: ignore[call-arg]
+        weight_files.load(model, path, architecture, arguments.get("alpha", 1.0))
         return model
 
     return construct

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -37,8 +34,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], given: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> tuple[Path, dict[str, Any]]:
+    architecture: str, weights: str | os.PathLike[str], given: published.Arguments, defaults: published.Arguments
+) -> tuple[Path, published.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
     Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
@@ -60,13 +57,8 @@ def resolve(
         return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
     path = _existing(weights)
     publisher = _publisher(path)
-    conventions = [
-        checkpoint.arguments.items()
-        for checkpoint in published.checkpoints(architecture)
-        if checkpoint.publisher == publisher
-    ]
-    common = dict(reduce(lambda a, b: a & b, conventions)) if conventions else {}
-    return path, {**common, **given}
+    conventions = published.conventions(architecture, publisher) if publisher else {}
+    return path, {**conventions, **given}
 
 
 def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, alpha: float = 1.0) -> None:

@@ -1,0 +1,149 @@
+"""Published weights in our models, matched by name and never by order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_classics import blocks
+from keras_classics.errors import InputError
+from keras_classics.published_names import KERAS_APPLICATIONS, TORCHVISION, Names
+
+Tensors = Mapping[str, np.ndarray]
+
+# Layers that a model without a top does not have.
+TOP = ("fc1", "fc2", "fc6", "fc7", "predictions")
+# A counter that inference has no use for, and GoogLeNet's side heads, which torchvision published untrained.
+TORCHVISION_UNUSED = re.compile(r".*\.num_batches_tracked|aux[12]\..*")
+TORCHVISION_WEIGHTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+# The first convolutions of those networks of Keras that take B, G, R as Caffe did.
+KERAS_BLUE_FIRST = ("block1_conv1", "conv1_conv")
+
+
+def from_torchvision(model: keras.Model, architecture: str, tensors: Tensors) -> None:
+    """Give a model all its weights from a torchvision state dict, or none.
+
+    Args:
+        architecture: the model's name in the registry.
+        tensors: by name, as torchvision's network of that architecture has them.
+
+    Raises:
+        ValueError: torchvision has no such architecture, or weights are missing, left over or of
+            another shape; the message names them.
+    """
+    normalized = any(isinstance(layer, layers.BatchNormalization) for layer in model.layers)
+    if architecture.startswith("vgg") and normalized:
+        architecture += "_bn"
+    names = _names(TORCHVISION, architecture, "torchvision")
+
+    def weight(layer: layers.Layer, variable: str) -> str:
+        return f"{names[layer.name]}.{TORCHVISION_WEIGHTS[variable]}"
+
+    def oriented(layer: layers.Layer, variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+        if variable.name != "kernel":
+            return value
+        if isinstance(layer, layers.DepthwiseConv2D):
+            return value.transpose(2, 3, 0, 1)
+        if isinstance(layer, layers.Conv2D):
+            return value.transpose(2, 3, 1, 0)
+        return _dense_kernel(model, layer, value)
+
+    tensors = {name: value for name, value in tensors.items() if not TORCHVISION_UNUSED.fullmatch(name)}
+    _assign(model, names, tensors, weight, oriented, ".")
+
+
+def from_keras_applications(model: keras.Model, architecture: str, tensors: Tensors) -> None:
+    """Give a model all its weights from a keras.applications model, or none.
+
+    Where Keras's network takes B, G, R, the first kernel is turned round, so that ours takes R, G, B.
+
+    Args:
+        architecture: the model's name in the registry.
+        tensors: by LAYER/VARIABLE, as keras.applications names them.
+
+    Raises:
+        ValueError: as `from_torchvision`.
+    """
+    names = _names(KERAS_APPLICATIONS, architecture, "keras.applications")
+
+    def weight(layer: layers.Layer, variable: str) -> str:
+        return f"{names[layer.name]}/{variable}"
+
+    def oriented(layer: layers.Layer, variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+        if variable.name == "kernel" and names[layer.name] in KERAS_BLUE_FIRST and value.shape[2] == 3:
+            return value[:, :, ::-1, :]
+        if isinstance(layer, layers.Dense) and value.ndim == 4:
+            return value.reshape(value.shape[2:])
+        return value
+
+    _assign(model, names, tensors, weight, oriented, "/")
+
+
+def _names(known: Mapping[str, Callable[[], Names]], architecture: str, publisher: str) -> Names:
+    if architecture not in known:
+        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
+    return known[architecture]()
+
+
+def _assign(
+    model: keras.Model,
+    names: Names,
+    tensors: Tensors,
+    weight: Callable[[layers.Layer, str], str],
+    oriented: Callable[[layers.Layer, keras.Variable, np.ndarray], np.ndarray],
+    separator: str,
+) -> None:
+    """Set every variable from the tensor that `weight` names, as `oriented` turns it."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    strangers = [layer.name for layer in weighted if layer.name not in names]
+    if strangers:
+        raise InputError(f"{model.name} has layers that the weights' publisher has not: {_some(strangers)}")
+    sources = {weight(layer, variable.name): (layer, variable) for layer in weighted for variable in layer.weights}
+    missing = [source for source in sources if source not in tensors]
+    if missing:
+        raise InputError(
+            f"the weights lack {_some(missing)}, which {model.name} needs; "
+            "build the model as theirs was built, or without a top"
+        )
+    lacked = {names[layer] for layer in TOP if layer in names} - {names[layer.name] for layer in weighted}
+    left_over = [name for name in tensors if name not in sources and name.rpartition(separator)[0] not in lacked]
+    if left_over:
+        raise InputError(
+            f"the weights also hold {_some(left_over)}, for which {model.name} has no place; "
+            "build the model as theirs was built"
+        )
+    values = {source: oriented(*place, np.asarray(tensors[source])) for source, place in sources.items()}
+    for source, (layer, variable) in sources.items():
+        if values[source].shape != tuple(variable.shape):
+            raise InputError(
+                f"the weights' {source} fills {values[source].shape}, {layer.name} of {model.name} takes "
+                f"{tuple(variable.shape)}; build the model as theirs was built, or without a top"
+            )
+    for source, (_, variable) in sources.items():
+        variable.assign(values[source].astype(np.float32))
+
+
+def _dense_kernel(model: keras.Model, layer: layers.Layer, value: np.ndarray) -> np.ndarray:
+    """(out, in) → (in, out); PyTorch flattens channels first, Keras channels last."""
+    flatten = next((other for other in model.layers if isinstance(other, layers.Flatten)), None)
+    if flatten is None or layer.input is not flatten.output:
+        return value.T
+    sides: Any = blocks.sides(flatten.input.shape[1:])
+    return value.reshape(len(value), -1, *sides).transpose(2, 3, 1, 0).reshape(-1, len(value))
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *rest = names
+    return f"{first} and {len(rest)} more" if rest else first
