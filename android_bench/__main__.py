@@ -21,7 +21,7 @@ from android_bench.results import Row
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
 
 PLAIN_WIDTH = 120
-RUNTIMES = ("litert", "tflite-runtime", "tensorflow")
+RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native")
 
 
 def positive(text: str) -> int:

@@ -155,6 +155,7 @@ def _row(
         "frequency",
         "involuntary_switches",
         "cpu_pressure",
+        "operators",
     )
     return Row(
         schema=results.SCHEMA,
@@ -172,6 +173,8 @@ def _row(
         order=order,
         output_check=asdict(checked),
         noisy=noise.reasons(document, job.configuration.threads),
+        mode=job.model.mode,
+        accuracy=job.model.accuracy,
         **{name: document[name] for name in copied},
     )
 

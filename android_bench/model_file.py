@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from android_bench.errors import InputError
 
@@ -14,11 +16,18 @@ FILE_IDENTIFIER = b"TFL3"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file that carries TFLite's identifier. `sha256` is that of its bytes when it was opened."""
+    """A file that carries TFLite's identifier.
+
+    Attributes:
+        sha256: of its bytes when it was opened.
+        mode, accuracy: from the JSON report beside it (same name), if that report is about these bytes.
+    """
 
     path: Path
     sha256: str
     size_bytes: int
+    mode: str | None = None
+    accuracy: float | None = None
 
     @property
     def name(self) -> str:
@@ -39,4 +48,14 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
         raise InputError(
             f"{path} is not a TFLite file (no TFL3 identifier); export the model with python -m export.tflite"
         )
-    return ModelFile(path, hashlib.sha256(content).hexdigest(), len(content))
+    digest = hashlib.sha256(content).hexdigest()
+    report = _export_report(path.with_suffix(".json"), digest)
+    return ModelFile(path, digest, len(content), report.get("mode"), report.get("accuracy"))
+
+
+def _export_report(path: Path, digest: str) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) and report.get("sha256") == digest else {}

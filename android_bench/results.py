@@ -58,8 +58,11 @@ class Row:
     frequency: dict[str, float | None]
     involuntary_switches: int | None
     cpu_pressure: float | None
+    operators: list[dict[str, Any]] | None
     output_check: dict[str, Any]
     noisy: list[str]
+    mode: str | None
+    accuracy: float | None
 
     def percentile(self, percent: float) -> float:
         """Return the latency in microseconds below which `percent` % of this row's samples lie."""

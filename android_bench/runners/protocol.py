@@ -10,7 +10,9 @@ from typing import Any
 from android_bench.errors import InputError
 from android_bench.jobs import Job
 
+NATIVE = "native"
 INSTALL = {
+    NATIVE: "pip install ai-edge-litert and run again",
     "litert": "pip install ai-edge-litert",
     "tflite-runtime": "pip install tflite-runtime 'numpy<2' under Python 3.11 or older",
     "tensorflow": "pip install tensorflow",
@@ -21,7 +23,9 @@ def arguments(job: Job, model: str, output: str, input: str | None) -> list[str]
     """Return the runner's arguments; `model`, `output` and `input` are paths on the target."""
     configuration = job.configuration
     words = ["--model", model, "--output", output, "--threads", str(configuration.threads)]
-    words += ["--runtime", configuration.runtime, "--delegate", configuration.delegate]
+    words += ["--delegate", configuration.delegate]
+    if configuration.runtime != NATIVE:
+        words += ["--runtime", configuration.runtime]
     if configuration.cpus:
         words += ["--cpus", *map(str, configuration.cpus)]
     for option, value in (("--runs", job.runs), ("--warmup", job.warmup), ("--input", input)):
@@ -38,7 +42,9 @@ def document(job: Job, stdout: str, stderr: str, code: int, target: str) -> dict
     except (IndexError, json.JSONDecodeError):
         raise InputError(_died(job, stderr, code, target)) from None
     if "error" in result:
-        raise InputError(_explain(job, result["error"]["kind"], result["error"]["message"], target))
+        message = result["error"]["message"]
+        unknown = re.search(r"Didn't find op for builtin opcode.*|.*unresolved custom op: .*", stderr)
+        raise InputError(_explain(job, result["error"]["kind"], unknown.group(0) if unknown else message, target))
     return result
 
 

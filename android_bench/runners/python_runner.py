@@ -364,6 +364,7 @@ def run(arguments):
         "temperature": {"before": before["temperature"], "after": after["temperature"]},
         "frequency": {"before": before["frequency"], "after": after["frequency"]},
         "involuntary_switches": grown(before["switches"], after["switches"]),
+        "operators": None,
         "cpu_pressure": percentage(grown(before["waited"], after["waited"]), after["clock"] - before["clock"]),
     }
     types = {int(each["index"]): np.dtype(each["dtype"]).name for each in interpreter.get_tensor_details()}

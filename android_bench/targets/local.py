@@ -11,7 +11,7 @@ from pathlib import Path
 
 from android_bench.errors import InputError
 from android_bench.jobs import Configuration, Job, Measurement
-from android_bench.runners import protocol
+from android_bench.runners import native_runner, protocol, python_runner
 
 RUNNER = Path(__file__).parent.parent / "runners" / "python_runner.py"
 ENVIRONMENT_NAME = ".venv-tflite-runtime"
@@ -69,20 +69,30 @@ class LocalTarget:
                 )
 
     def run(self, job: Job) -> Measurement:
-        return self._run(job, [])
+        if job.configuration.runtime == protocol.NATIVE:
+            bundle = native_runner.for_this_machine()
+            command = [str(bundle.folder / native_runner.RUNNER), "--library", bundle.library]
+            measurement = self._run(job, command)
+            document = native_runner.complete(
+                measurement.document, bundle, python_runner.device(), python_runner.emulated()
+            )
+            return Measurement(document, measurement.output)
+        return self._run(job, self._python(job))
 
     def save_input(self, job: Job, path: Path) -> Measurement:
         """Run `job` and write the raw bytes of its inputs to `path`."""
-        return self._run(job, ["--save-input", str(path)])
+        return self._run(job, [*self._python(job), "--save-input", str(path)])
 
-    def _run(self, job: Job, extra: list[str]) -> Measurement:
-        python = self._pythons.get(job.configuration.runtime, Path(sys.executable))
+    def _python(self, job: Job) -> list[str]:
+        return [str(self._pythons.get(job.configuration.runtime, Path(sys.executable))), str(RUNNER)]
+
+    def _run(self, job: Job, command: list[str]) -> Measurement:
         with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
             output = Path(folder) / "output.bin"
             words = protocol.arguments(job, str(job.model.path), str(output), None if not job.input else str(job.input))
             try:
                 process = subprocess.run(
-                    [str(python), str(RUNNER), *words, *extra],
+                    [*command, *words],
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,

@@ -38,6 +38,7 @@ DOCUMENT = {
     "frequency": {"before": 2400.0, "after": 2400.0},
     "involuntary_switches": 0,
     "cpu_pressure": 0.0,
+    "operators": None,
 }
 
 
@@ -109,6 +110,8 @@ def row(**changes):
                 "passed": True,
             },
             "noisy": [],
+            "mode": None,
+            "accuracy": None,
             **changes,
         }
     )

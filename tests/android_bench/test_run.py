@@ -1,8 +1,10 @@
 """The whole of `run` on this machine: real runtimes, real processes."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from android_bench import results
 from android_bench.__main__ import main
 from android_bench.errors import InputError, Refused
-from android_bench.jobs import Configuration, Measurement
+from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
 from android_bench.targets.local import RUNNER, LocalTarget
@@ -143,6 +145,53 @@ def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsy
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", sys.executable, *FEW]
     assert run(models / "int8.tflite", *words, "--output", output) == 2
     assert "pip install tflite-runtime" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, delegate):
+    output = tmp_path / "results.jsonl"
+    files = [models / "float32.tflite", models / "int8.tflite"]
+    assert run(*files, "--runtime", "litert", "native", "--delegate", delegate, *FEW, "--output", output) == 0
+    rows = {(row.model, row.runtime): row for row in results.read(output)}
+    for model in ("float32", "int8"):
+        python, native = rows[model, "litert"], rows[model, "native"]
+        for field in ("nodes", "delegated_nodes", "partitions", "integer_nodes", "runtime_version", "device", "cpus"):
+            assert getattr(native, field) == getattr(python, field), field
+        assert native.output_check["sha256"] == python.output_check["sha256"]
+        assert len(native.samples_us) == len(native.cpu_us) == 3
+        assert native.peak_rss_bytes < python.peak_rss_bytes
+        assert {each["delegated"] for each in native.operators} == {delegate == "xnnpack"}
+    built_in = {each["name"] for each in rows["int8", "native"].operators}
+    if delegate == "none":
+        assert built_in == {"CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "FULLY_CONNECTED"}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_the_native_runner_refuses_in_one_line_too(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", "--runtime", "native", "--threads", "5000", "--output", output) == 2
+    assert "5000 threads" in capsys.readouterr().err
+    job = Job(
+        open_model(models / "int8.tflite"), Configuration("native", "xnnpack", 1), models / "int8.tflite", 1, 0, 60
+    )
+    with pytest.raises(InputError, match="bytes of input"):
+        LocalTarget().run(job)
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes((models / "int8.tflite").read_bytes()[:900])
+    with pytest.raises(InputError, match="cut off or damaged"):
+        LocalTarget().run(replace(job, model=open_model(cut)))
+
+
+def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(models, tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes((models / "int8.tflite").read_bytes())
+    digest = open_model(model).sha256
+    report = tmp_path / "model.json"
+    report.write_text(json.dumps({"sha256": digest, "mode": "int8", "accuracy": 0.97}))
+    assert (open_model(model).mode, open_model(model).accuracy) == ("int8", 0.97)
+    report.write_text(json.dumps({"sha256": "0" * 64, "mode": "int8", "accuracy": 0.97}))
+    assert (open_model(model).mode, open_model(model).accuracy) == (None, None)
 
 
 class Device(LocalTarget):
