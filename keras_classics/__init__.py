@@ -2,8 +2,10 @@
 
 from keras_classics.alexnet import AlexNet
 from keras_classics.cost import Cost, LayerCost, model_cost
+from keras_classics.features import features, inference_model
 from keras_classics.googlenet import GoogLeNet
 from keras_classics.lenet import LeNet5
+from keras_classics.losses import MaximumAPosteriori
 from keras_classics.mobilenet_v1 import MobileNetV1
 from keras_classics.mobilenet_v2 import MobileNetV2
 from keras_classics.registry import create_model, list_models
@@ -31,6 +33,7 @@ __all__ = [
     "GoogLeNet",
     "LayerCost",
     "LeNet5",
+    "MaximumAPosteriori",
     "MobileNetV1",
     "MobileNetV2",
     "ResNet18",
@@ -44,6 +47,8 @@ __all__ = [
     "ResNet110",
     "ResNet152",
     "create_model",
+    "features",
+    "inference_model",
     "list_models",
     "model_cost",
 ]

@@ -6,6 +6,8 @@ A layer whose work counts as multiply-accumulates, and which is no Keras convolu
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -126,3 +128,151 @@ class PaddedIdentity(ImageLayer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"filters": self.filters, "strides": self.strides}
+
+
+@registered
+class TrainableSubsampling(ImageLayer):
+    """Sum of each `pool_size`² pixels, times a coefficient, plus a bias: two weights for each map.
+
+    S2 and S4 of LeCun et al. 1998, section II.B. It starts as average pooling.
+
+    Args:
+        pool_size: height and width of the windows, which do not overlap.
+        data_format: "channels_last", "channels_first" or None for that of `keras.config`.
+    """
+
+    def __init__(self, pool_size: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pool_size = self.strides = pool_size
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = (input_shape[self.channel_axis],)
+        average = keras.initializers.Constant(1 / self.pool_size**2)
+        self.coefficient = self.add_weight(shape=shape, initializer=average, name="coefficient")
+        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        mean = ops.average_pool(inputs, self.pool_size, padding="valid", data_format=self.data_format)
+        return mean * self.per_channel(self.coefficient * self.pool_size**2) + self.per_channel(self.bias)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        shape = [None if size is None else size // self.pool_size for size in input_shape]
+        shape[0], shape[self.channel_axis] = input_shape[0], input_shape[self.channel_axis]
+        return tuple(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"pool_size": self.pool_size}
+
+
+@registered
+class ConnectionTableConv2D(ImageLayer):
+    """A convolution without padding whose output maps each read only some of the input maps.
+
+    C3 of LeCun et al. 1998, Table I. The kernel holds the connections that exist and no others.
+
+    Args:
+        table: for each output map the input maps that it reads.
+        kernel_size: height and width.
+        kernel_initializer: of the kernel, (kernel_size, kernel_size, connections).
+        data_format: "channels_last", "channels_first" or None for that of `keras.config`.
+    """
+
+    def __init__(
+        self,
+        table: Sequence[Sequence[int]],
+        kernel_size: int,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table = [list(inputs) for inputs in table]
+        self.kernel_size = kernel_size
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.connections = sum(map(len, self.table))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[self.channel_axis] or 0
+        if not all(0 <= read < channels for inputs in self.table for read in inputs):
+            raise InputError(f"the table reads maps that an input of {channels} channels lacks")
+        # Where each (input, output) pair lies in the packed kernel; one past its end where nowhere.
+        self.positions = np.full((channels, len(self.table)), self.connections)
+        position = iter(range(self.connections))
+        for output, inputs in enumerate(self.table):
+            for read in inputs:
+                self.positions[read, output] = next(position)
+        shape = (self.kernel_size, self.kernel_size, self.connections)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(len(self.table),), initializer="zeros", name="bias")
+        self.built = True
+
+    def full_kernel(self) -> Any:
+        """The kernel of the `Conv2D` that this amounts to, with zeros where nothing is connected."""
+        zeros = ops.zeros((self.kernel_size, self.kernel_size, 1), dtype=self.compute_dtype)
+        packed = ops.concatenate([ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype), zeros], axis=-1)
+        return ops.take(packed, self.positions, axis=-1)
+
+    def call(self, inputs: Any) -> Any:
+        x = ops.conv(inputs, self.full_kernel(), padding="valid", data_format=self.data_format)
+        return x + self.per_channel(self.bias)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        shape = [None if size is None else size - self.kernel_size + 1 for size in input_shape]
+        shape[0], shape[self.channel_axis] = input_shape[0], len(self.table)
+        return tuple(shape)
+
+    def macs(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        """Every kernel element is used once for every position of the output."""
+        positions = math.prod(output_shape[1:]) // len(self.table)
+        return positions * self.kernel_size**2 * self.connections
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "table": self.table,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@registered
+class ScaledTanh(layers.Layer):
+    """A · tanh(S · x) with A = 1.7159 and S = 2/3, which maps ±1 to ±1: LeCun et al. 1998, appendix A."""
+
+    amplitude, slope = 1.7159, 2 / 3
+
+    def call(self, inputs: Any) -> Any:
+        return self.amplitude * ops.tanh(self.slope * inputs)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+@registered
+class EuclideanRadialBasisFunction(layers.Layer):
+    """Minus the squared distance of a vector to each of some fixed codes: the nearest code is the maximum.
+
+    The output of LeCun et al. 1998, equation 7, with its sign turned. The codes are no weights.
+
+    Args:
+        codes: one vector for each unit, (units, length of the input).
+    """
+
+    def __init__(self, codes: Sequence[Sequence[float]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.codes = np.asarray(codes, dtype="float32")
+
+    def call(self, inputs: Any) -> Any:
+        # −|x − c|² as 2x·c − |x|² − |c|²: a dense layer and a norm.
+        codes = ops.convert_to_tensor(2 * self.codes.T, dtype=inputs.dtype)
+        norms = ops.convert_to_tensor((self.codes**2).sum(axis=1), dtype=inputs.dtype)
+        return ops.matmul(inputs, codes) - ops.sum(inputs * inputs, axis=-1, keepdims=True) - norms
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], len(self.codes))
+
+    def macs(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        """One for each element of each code."""
+        return self.codes.size
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"codes": self.codes.tolist()}
