@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.bridge import register_bridge
+    from export.client import Worker
     from export.errors import ConversionError, GateError, InputError, UnsupportedLayerError
     from export.pipeline import QuantizationAwareTraining, export_tflite
     from export.report import Report
@@ -18,6 +19,7 @@ __all__ = [
     "QuantizationAwareTraining",
     "Report",
     "UnsupportedLayerError",
+    "Worker",
     "export_tflite",
     "register_bridge",
 ]
@@ -27,6 +29,7 @@ _HOMES = {
     "QuantizationAwareTraining": "pipeline",
     "export_tflite": "pipeline",
     "Report": "report",
+    "Worker": "client",
 }
 
 

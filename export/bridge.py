@@ -96,9 +96,15 @@ class Builder:
         bridge = _find(layer)
         path = "/".join((*call.scope, layer.name))
         if bridge is None or len(call.outputs) != 1:
+            known = isinstance(layer, layers.Layer)
+            mend = (
+                f"teach it one with export.register_bridge({type(layer).__name__}), or"
+                if known
+                else "make it a layer with a bridge, or"
+            )
             raise UnsupportedLayerError(
-                f"layer {path!r} ({type(layer).__name__}) has no bridge to TFLite; teach it one with "
-                f"export.register_bridge({type(layer).__name__}), or replace the layer"
+                f"{'layer' if known else 'operation'} {path!r} ({type(layer).__name__}) has no bridge to TFLite; "
+                f"{mend} replace it"
             )
         self._scope, self._shape = path, _fixed(call.outputs[0].shape[1:], f"layer {path!r}")
         args, kwargs = keras.tree.map_structure(
@@ -369,6 +375,13 @@ def _add_operation(build: Builder, operation: Any, a: Any, b: Any) -> str:
 @_register_operation("Multiply")
 def _multiply_operation(build: Builder, operation: Any, a: Any, b: Any) -> str:
     return _binary(build, "multiply", "factor", a, b)
+
+
+@_register_operation("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Elu", "Selu", "Softplus", "HardSigmoid", "HardSilu")
+def _activation_operation(build: Builder, operation: Any, x: str) -> str:
+    names = {"HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu"}
+    kind = type(operation).__name__
+    return build.activation(x, names.get(kind, kind.lower()))
 
 
 def _binary(build: Builder, kind: str, role: str, a: Any, b: Any) -> str:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from export import wire
@@ -40,8 +41,11 @@ class Worker:
         started = time.perf_counter()
         # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own.
         environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
+        # A folder called `export` where the user stands must not be taken for this package.
+        ours = str(Path(__file__).parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "export.worker"],
+            [sys.executable, "-P", "-m", "export.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -29,13 +29,14 @@ def fold_batch_normalization(graph: Graph) -> list[FoldedNormalization]:
     """Fold each batch normalization into the convolution or dense layer that alone feeds it.
 
     At inference y = γ(x − μ)/√(σ² + ε) + β is linear, so the kernel takes the factor and the
-    bias the rest. Those that follow nothing foldable become a multiply and an add.
+    bias the rest. Those that follow nothing foldable, or a second one, become a multiply and an add.
     """
-    folds = []
+    folds: list[FoldedNormalization] = []
     for normalization in [op for op in graph.operations.values() if op.kind == "batch_normalization"]:
         source = graph.operations[normalization.inputs[0]]
         alone = len(graph.consumers()[source.name]) == 1 and source.name not in graph.outputs
-        if source.kind in WEIGHTED and alone:
+        once = source.name not in {fold.operation.name for fold in folds}
+        if source.kind in WEIGHTED and alone and once:
             factor, offset = _factor(normalization), _offset(normalization)
             kernel = source.weights["kernel"]
             shaped = factor.reshape(kernel.shape[2:]) if source.kind == "depthwise_conv2d" else factor

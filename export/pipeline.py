@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,6 @@ IO_TYPES = ("int8", "uint8", "float32")
 COMPARED_SAMPLES = 256
 SELF_CHECKED_SAMPLES = 2
 
-Progress = Callable[[Mapping[str, Any]], None]
 LabelledBatches = Iterable[tuple[Any, np.ndarray]]
 
 
@@ -90,8 +89,7 @@ def export_tflite(
     max_drop: float = 1.0,
     gate: bool = True,
     name: str | None = None,
-    verbose: bool = False,
-    progress: Progress | None = None,
+    worker: Worker | None = None,
 ) -> Report:
     """Write `model` to a TFLite file at batch 1, check it, and write the report beside it (`.json`).
 
@@ -112,8 +110,8 @@ def export_tflite(
         max_drop: the accuracy that int8 may lose, in percentage points.
         gate: False ships a file that lost too much accuracy all the same, and says so.
         name: of the model in the report; the model's own by default.
-        verbose: let the converter's messages through.
-        progress: called with `step`, `done`, `total` while a long step runs.
+        worker: a running `Worker`, which spares several exports its start of some seconds, and
+            which can report progress and let the converter's messages through.
 
     Returns:
         The report.
@@ -132,8 +130,10 @@ def export_tflite(
     calibrating, evaluating = _check_data(graph, calibration, evaluation, input_range)
     compared = first(evaluating or calibrating or _probe(graph), COMPARED_SAMPLES)
 
-    with Worker(verbose, progress) as worker:
-        clock.seconds["worker start"] = worker.start_seconds
+    with contextlib.ExitStack() as stack:
+        if worker is None:
+            worker = stack.enter_context(Worker())
+        clock.seconds["worker start"] = round(worker.start_seconds, 3)
         with clock("self-check"):
             graph_error = _self_check(model, graph, worker, first(compared, SELF_CHECKED_SAMPLES), bool(cut))
         ranges = None

@@ -83,12 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     options.mode = options.mode or "float32"
     integer = options.mode != "float32"
+    from export.client import Worker
     from export.pipeline import export_tflite
     from export.prepare import prepare
 
     job = prepare(options, integer)
     path = Path(options.output) / f"{job.name}-{options.mode}.tflite"
-    with StepProgress() as progress:
+    with StepProgress() as progress, Worker(options.verbose, progress) as worker:
         report = export_tflite(
             job.model,
             path,
@@ -103,8 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             max_drop=options.max_drop,
             gate=job.gate,
             name=job.name,
-            verbose=options.verbose,
-            progress=progress,
+            worker=worker,
         )
     show(report)
     if options.benchmark:

@@ -1,0 +1,60 @@
+# `make demo` and `make test` need Python 3.11 or newer and make; everything else they install here.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# tflite-runtime is built against numpy 1 and ends at CPython 3.11, so it lives in an environment of its own.
+TFLITE_RUNTIME_PYTHON ?= $(firstword $(foreach version,3.11 3.10 3.9,$(shell command -v python$(version))))
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+RUN := $(VENV)/bin/python
+STAMPS := .stamps
+PYTEST := $(RUN) -m pytest
+
+.PHONY: demo test test-slow test-backends benchmarks lint zoo clean
+
+demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
+	$(RUN) -m demo
+
+test: $(STAMPS)/main $(STAMPS)/tflite-runtime
+	$(PYTEST)
+
+test-slow: $(STAMPS)/main $(STAMPS)/tflite-runtime
+	$(PYTEST) -m slow
+
+test-backends: $(STAMPS)/backends
+	for backend in tensorflow jax torch; do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
+	done
+
+lint: $(STAMPS)/main
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+zoo: $(STAMPS)/main
+	$(RUN) -m keras_classics
+
+$(STAMPS)/main: pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (once, a few minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable '.[tensorflow,export,bench,dev]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/backends: $(STAMPS)/main
+	$(PIP) install --constraint constraints.txt --editable '.[jax,torch]'
+	@touch $@
+
+$(STAMPS)/tflite-runtime: constraints.txt
+	@mkdir -p $(STAMPS)
+	@if [ -z "$(TFLITE_RUNTIME_PYTHON)" ]; then \
+		echo "tflite-runtime is skipped: it needs Python 3.11 or older, and none is installed"; \
+	elif $(TFLITE_RUNTIME_PYTHON) -m venv .venv-tflite-runtime \
+		&& .venv-tflite-runtime/bin/python -m pip --disable-pip-version-check --quiet install \
+			'numpy>=1.24,<2' 'tflite-runtime==2.14.0'; then \
+		touch $@; \
+	else \
+		rm -rf .venv-tflite-runtime; echo "tflite-runtime is skipped: there is no wheel of it for this machine"; \
+	fi
+
+clean:
+	rm -rf $(VENV) .venv-tflite-runtime $(STAMPS) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,37 @@
+"""One worker and one trained LeNet-5 for all export tests."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from export.client import Worker
+from keras_classics import data, train
+from keras_classics.parts import Dataset
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    with Worker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    return data.load("mnist")
+
+
+@pytest.fixture(scope="session")
+def trained_weights(mnist: Dataset) -> list[np.ndarray]:
+    model = train.build("lenet5", mnist, seed=0)
+    train.fit(model, mnist, epochs=4, seed=0, progress=False)
+    return model.get_weights()
+
+
+@pytest.fixture
+def lenet(mnist: Dataset, trained_weights: list[np.ndarray]) -> keras.Model:
+    """LeNet-5 after four epochs on MNIST; each test has its own."""
+    model = train.build("lenet5", mnist)
+    model.set_weights(trained_weights)
+    return model

@@ -1,0 +1,136 @@
+"""What is read from a Keras model computes what the model computes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from export import InputError, UnsupportedLayerError, Worker, register_bridge, verify
+from export.bridge import read_graph
+from export.passes import fold_batch_normalization
+
+
+def graph_error(model: keras.Model, worker: Worker) -> float:
+    """Relative RMS between the graph as read and folded, and the model, on random inputs."""
+    random = np.random.default_rng(0)
+    inputs = [random.normal(size=(3, *each.shape[1:])).astype(np.float32) for each in model.inputs]
+    graph = read_graph(model)
+    fold_batch_normalization(graph)
+    return verify.relative_rms(verify.keras_outputs(model, inputs), worker.evaluate(graph, graph.outputs, inputs))
+
+
+def randomize(model: keras.Model) -> keras.Model:
+    """Weights and statistics that no initializer would give."""
+    random = np.random.default_rng(1)
+    model.set_weights(
+        [random.uniform(0.5, 1.5, weight.shape) * random.choice([-1, 1]) for weight in model.get_weights()]
+    )
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_variance.assign(random.uniform(0.5, 2, layer.moving_variance.shape))
+    return model
+
+
+LAYERS = [
+    layers.Conv2D(6, 3, strides=2, padding="same", activation="relu"),
+    layers.Conv2D(6, 3, dilation_rate=2, use_bias=False),
+    layers.Conv2D(6, 3, groups=3, activation="sigmoid"),
+    layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, activation="tanh"),
+    layers.SeparableConv2D(5, 3, padding="same", activation="silu"),
+    layers.BatchNormalization(epsilon=1e-2),
+    layers.BatchNormalization(scale=False, center=False),
+    layers.ReLU(),
+    layers.ReLU(6.0),
+    layers.ReLU(3.0),
+    layers.ReLU(negative_slope=0.1),
+    layers.LeakyReLU(0.2),
+    layers.Activation("hard_silu"),
+    layers.Activation("elu"),
+    layers.Activation("hard_sigmoid"),
+    layers.Softmax(),
+    layers.Dropout(0.5),
+    layers.MaxPooling2D(3, 2, padding="same"),
+    layers.AveragePooling2D(3, 2, padding="same"),
+    layers.GlobalAveragePooling2D(),
+    layers.GlobalAveragePooling2D(keepdims=True),
+    layers.GlobalMaxPooling2D(),
+    layers.Flatten(),
+    layers.Reshape((36, 9)),
+    layers.ZeroPadding2D(((0, 1), (2, 3))),
+    layers.Dense(7, activation="softmax"),
+    layers.Rescaling(1 / 127.5, -1.0),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer_computes_the_same(layer: layers.Layer, worker: Worker) -> None:
+    image = layers.Input((9, 12, 3))
+    model = randomize(keras.Model(image, type(layer).from_config(layer.get_config())(image)))
+    assert graph_error(model, worker) <= 1e-5
+
+
+def test_branches_shared_and_nested_models_compute_the_same(worker: Worker) -> None:
+    image, other = layers.Input((8, 8, 3), name="image"), layers.Input((8, 8, 4), name="other")
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    nested = keras.Sequential(
+        [layers.Input((8, 8, 4)), layers.Conv2D(4, 1), layers.BatchNormalization(), layers.ReLU(6.0)], name="nested"
+    )
+    a = nested(shared(image))
+    b = nested(other)
+    sums = layers.Add()([a, b, other])
+    products = layers.Multiply()([a, b])
+    joined = layers.Concatenate()([sums, products, keras.ops.relu(a) * 0.5 + 1.0])
+    pooled = layers.GlobalAveragePooling2D()(joined)
+    model = randomize(keras.Model([image, other], [layers.Dense(3, activation="softmax")(pooled), pooled]))
+    assert graph_error(model, worker) <= 1e-5
+
+
+def test_a_layer_without_a_bridge_is_named_with_the_mend() -> None:
+    image = layers.Input((8, 8, 3))
+    model = keras.Model(image, layers.GroupNormalization(3, name="oddity")(image))
+    with pytest.raises(UnsupportedLayerError, match=r"'oddity' \(GroupNormalization\).*register_bridge"):
+        read_graph(model)
+
+
+@keras.saving.register_keras_serializable("test_bridge")
+class Halve(layers.Layer):
+    """A layer that the exporter cannot know."""
+
+    def call(self, x):
+        return x * 0.5
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_a_registered_bridge_teaches_a_layer(worker: Worker) -> None:
+    image = layers.Input((8, 8, 3))
+    model = keras.Model(image, layers.Conv2D(2, 3)(Halve()(image)))
+    with pytest.raises(UnsupportedLayerError, match="Halve"):
+        read_graph(model)
+
+    @register_bridge(Halve)
+    def halve(build, layer, x):
+        return build.add("multiply", x, weights={"factor": 0.5})
+
+    assert graph_error(model, worker) <= 1e-6
+
+
+def test_open_shapes_and_subclassed_models_are_refused() -> None:
+    image = layers.Input((None, None, 3), name="photo")
+    with pytest.raises(InputError, match=r"'photo' has the open shape \(None, None, 3\); build the model with a fixed"):
+        read_graph(keras.Model(image, layers.GlobalAveragePooling2D()(image)))
+
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(InputError, match="no graph"):
+        read_graph(Subclassed())
+
+
+def test_channels_first_is_refused() -> None:
+    image = layers.Input((3, 8, 8))
+    pooled = layers.GlobalAveragePooling2D(data_format="channels_first")(image)
+    with pytest.raises(UnsupportedLayerError, match="channels-first"):
+        read_graph(keras.Model(image, pooled))
