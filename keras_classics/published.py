@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from keras_classics import blocks, errors
+from keras_classics import errors
 from keras_classics.errors import InputError
 from keras_classics.preprocessing import Preprocessing
-
-CLASSES = 1000
 
 Publisher = Literal["torchvision", "keras.applications"]
 Arguments = dict[str, Any]
@@ -62,9 +60,9 @@ class Checkpoint:
         match = re.search(r"-([0-9a-f]{8,})\.pth$", self.file_name)
         return match[1] if match else ""
 
-    def contradicted(self, given: Arguments) -> bool:
-        """Whether arguments that a caller gave differ from those that the weights need."""
-        return any(given.get(argument, value) != value for argument, value in self.arguments.items())
+    def contradictions(self, given: Arguments) -> Arguments:
+        """Which arguments the weights need otherwise than a caller gave them."""
+        return {argument: value for argument, value in self.arguments.items() if given.get(argument, value) != value}
 
 
 _STRIDED: Arguments = {"padding": "symmetric", "stem_stride": 2, "epsilon": 1e-5}
@@ -184,87 +182,38 @@ def _mobilenet(model: str, file: str, alpha: float, size: int) -> Checkpoint:
 CHECKPOINTS: tuple[Checkpoint, ...] = (*_torchvision(), *_keras())
 
 
-def checkpoints(model: str) -> list[Checkpoint]:
+def published_weights(model: str) -> list[Checkpoint]:
     """The published checkpoints of a model of the registry; `weights="imagenet"` means the first one's name."""
     return [checkpoint for checkpoint in CHECKPOINTS if checkpoint.model == model]
 
 
 def names(model: str) -> list[str]:
     """What `weights` may be called for a model: "imagenet" and the name of each checkpoint, or nothing."""
-    known = dict.fromkeys(checkpoint.name for checkpoint in checkpoints(model))
+    known = dict.fromkeys(checkpoint.name for checkpoint in published_weights(model))
     return ["imagenet", *known] if known else []
 
 
 def conventions(model: str, publisher: Publisher) -> Arguments:
     """What all that a publisher has of a model needs of its constructor."""
     first, *others = [
-        checkpoint.arguments for checkpoint in checkpoints(model) if checkpoint.publisher == publisher
+        checkpoint.arguments for checkpoint in published_weights(model) if checkpoint.publisher == publisher
     ] or [{}]
     return {
         argument: value for argument, value in first.items() if all(other.get(argument) == value for other in others)
     }
 
 
-def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> Checkpoint:
-    """The checkpoint called `weights` that needs the least change to a constructor's defaults.
-
-    Among several resolutions it is the one nearest to the input.
-
-    Args:
-        given: the arguments that the caller gave, by name.
-        defaults: those of the constructor.
+def named(model: str, weights: str) -> list[Checkpoint]:
+    """The checkpoints of a model that go by one name: for several widths, sizes or variants.
 
     Raises:
-        ValueError: there is no such checkpoint, or none for the arguments given; the message names
-            a call that works.
+        ValueError: there are none.
     """
-    named = [checkpoint for checkpoint in checkpoints(model) if weights in ("imagenet", checkpoint.name)]
-    if weights == "imagenet":
-        named = [checkpoint for checkpoint in named if checkpoint.name == named[0].name]
-    if not named:
-        if names(model):
-            raise errors.unknown(f"weights of {model}", weights, names(model))
+    known = published_weights(model)
+    if not known:
         raise InputError(f"nobody publishes weights of {model}; weights takes a .keras or .weights.h5 file")
-    fitting = [checkpoint for checkpoint in named if not checkpoint.contradicted(given)]
-    if not fitting:
-        raise InputError(_contradiction(model, weights, named[0], given))
-    shape = given.get("input_shape")
-    sides = blocks.sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
-
-    def cost(checkpoint: Checkpoint) -> tuple[int, int]:
-        changes = sum(defaults[argument] != value for argument, value in checkpoint.arguments.items())
-        crop = checkpoint.preprocessing.crop
-        return changes, max((abs(crop - side) for side in sides if side), default=-crop)
-
-    chosen = min(fitting, key=cost)
-    _check_ends(model, weights, defaults | chosen.arguments | given)
+    name = known[0].name if weights == "imagenet" else weights
+    chosen = [checkpoint for checkpoint in known if checkpoint.name == name]
+    if not chosen:
+        raise errors.unknown(f"weights of {model}", weights, names(model))
     return chosen
-
-
-def _contradiction(model: str, weights: str, wanted: Checkpoint, given: Arguments) -> str:
-    """One line: what the weights need, and the call nearest to the one made that works."""
-    works = next((checkpoint for checkpoint in checkpoints(model) if not checkpoint.contradicted(given)), None)
-    name, needed = (works.name, given) if works else (weights, wanted.arguments)
-    odd = {key: value for key, value in wanted.arguments.items() if given.get(key, value) != value}
-    call = ", ".join([repr(model), *(f"{key}={needed[key]!r}" for key in odd), f"weights={name!r}"])
-    return (
-        f"the {weights!r} weights of {model} need {_listed(odd)}, given {_listed({key: given[key] for key in odd})}; "
-        f"create_model({call}) works"
-    )
-
-
-def _listed(arguments: Arguments) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-
-
-def _check_ends(model: str, weights: str, arguments: Arguments) -> None:
-    """Refuse another first or last layer than the published one."""
-    if arguments["include_top"] and arguments["classes"] != CLASSES:
-        raise InputError(
-            f"the {weights!r} weights of {model} tell {CLASSES} classes apart, not {arguments['classes']}; "
-            "with include_top=False they carry a classifier of your own"
-        )
-    shape = arguments["input_shape"]
-    channels = shape[blocks.channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
-    if channels != 3:
-        raise InputError(f"the {weights!r} weights of {model} take 3 channels (RGB), not {channels}")

