@@ -41,6 +41,7 @@ STORAGE_TYPES: dict[str, np.dtype] = {
 
 # What damaged bytes make of reading numbers, pickle operations and zip archives.
 _FAULTS = (
+    OSError,
     ValueError,
     TypeError,
     LookupError,
@@ -79,16 +80,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is damaged, is no state dict, or names anything but tensors.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
+    with Path(path).open("rb") as file:
+        try:
             return _read_archive(file) if zipfile.is_zipfile(file) else _read_stream(file)
-    except _FAULTS as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path} cannot be read as a PyTorch state dict ({reason}); "
-            "fetch it again, or save it anew with torch.save(model.state_dict(), path)"
-        ) from error
+        except _FAULTS as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"{path} cannot be read as a PyTorch state dict ({reason}); "
+                "fetch it again, or save it anew with torch.save(model.state_dict(), path)"
+            ) from error
 
 
 def _read_archive(file: BinaryIO) -> dict[str, np.ndarray]:
