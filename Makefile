@@ -12,7 +12,7 @@ PYTEST := $(RUN) -m pytest
 .PHONY: demo test test-slow test-backends benchmarks lint zoo clean
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
-	$(RUN) -m demo
+	$(RUN) demo.py
 
 test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST)

@@ -131,7 +131,6 @@ def _trained(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
             f"--classes is {options.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
         )
     path = Path(options.output) / f"{options.model}.keras"
-    path.parent.mkdir(parents=True, exist_ok=True)
     model = train.build(options.model, dataset, seed=options.seed)
     train.fit(model, dataset, epochs=options.epochs, seed=options.seed)
     with replacing(path) as temporary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     options.mode = options.mode or "float32"
     integer = options.mode != "float32"
+    _check_folder(Path(options.output))
     from export.client import Worker
     from export.pipeline import export_tflite
     from export.prepare import prepare
@@ -112,17 +114,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         subprocess.run([sys.executable, "-m", "android_bench", "run", str(path)], check=True)
 
 
+def _check_folder(folder: Path) -> None:
+    """Find out that nothing can be written before minutes of work, not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+
+
 class StepProgress:
-    """A bar for what the worker says of its long steps."""
+    """A bar for what the worker says of its long steps; on a terminal only."""
 
     def __init__(self) -> None:
+        console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> StepProgress:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from export.client import Worker
 from keras_classics import data, train
@@ -35,3 +36,15 @@ def lenet(mnist: Dataset, trained_weights: list[np.ndarray]) -> keras.Model:
     model = train.build("lenet5", mnist)
     model.set_weights(trained_weights)
     return model
+
+
+@pytest.fixture
+def spoiled(lenet: keras.Model) -> keras.Model:
+    """LeNet-5 computing the same through values near 1e4, which 8 bits cannot resolve."""
+    x = lenet.get_layer("f6").output
+    units = x.shape[-1]
+    for name, bias in (("up", 1e4), ("down", -1e4)):
+        layer = layers.Dense(units, name=name)
+        x = layer(x)
+        layer.set_weights([np.eye(units, dtype=np.float32), np.full(units, bias, np.float32)])
+    return keras.Model(lenet.input, lenet.get_layer("predictions")(x), name="spoiled")

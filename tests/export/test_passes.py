@@ -20,7 +20,12 @@ def network(scale: bool = True, bias: bool = False) -> keras.Model:
     x = layers.Dense(5, use_bias=bias, name="dense")(layers.Flatten()(x))
     model = keras.Model(image, layers.Softmax()(layers.BatchNormalization(scale=scale, name="dense_norm")(x)))
     random = np.random.default_rng(0)
-    model.set_weights([random.uniform(0.3, 1.5, weight.shape) for weight in model.get_weights()])
+    model.set_weights(
+        [
+            random.uniform(0.3, 1.5, w.shape) if w.ndim == 1 else random.normal(0, 0.1, w.shape)
+            for w in model.get_weights()
+        ]
+    )
     return model
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras import layers
 
 from export import GateError, InputError, QuantizationAwareTraining, Worker, export_tflite
 from export.audit import audit
@@ -21,17 +20,7 @@ def data_of(mnist: Dataset, count: int = 1000) -> dict:
     return {"calibration": mnist.calibration.images(), "evaluation": test, "input_range": (0.0, 1.0)}
 
 
-def spoiled(model: keras.Model) -> keras.Model:
-    """The same function, through values near 1e4 that 8 bits cannot resolve."""
-    units = 84
-    up = layers.Dense(units, name="up")
-    down = layers.Dense(units, name="down")
-    x = down(up(model.get_layer("f6").output))
-    for layer, bias in ((up, 1e4), (down, -1e4)):
-        layer.set_weights([np.eye(units, dtype=np.float32), np.full(units, bias, np.float32)])
-    return keras.Model(model.input, model.get_layer("predictions")(x), name="spoiled")
-
-
+@pytest.mark.backends
 def test_float_file_computes_what_the_model_computes(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
     path = tmp_path / "new" / "lenet.tflite"
     report = export_tflite(lenet, path, evaluation=data_of(mnist)["evaluation"], worker=worker)
@@ -50,6 +39,7 @@ def test_float_file_computes_what_the_model_computes(lenet, mnist, tmp_path: Pat
     assert sorted(file.name for file in path.parent.iterdir()) == ["lenet.json", "lenet.tflite"]
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("ptq", ["tuned", "plain"])
 def test_int8_file_is_integer_only_and_keeps_its_accuracy(ptq, lenet, mnist, tmp_path: Path, worker: Worker) -> None:
     path = tmp_path / "lenet.tflite"
@@ -80,6 +70,7 @@ def test_io_types_and_logits(lenet, mnist, tmp_path: Path, worker: Worker) -> No
     assert report.output["scale"] > 1 / 256
 
 
+@pytest.mark.backends
 def test_quantization_aware_training_helps_what_it_trains(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
     before = lenet.get_weights()
     qat = QuantizationAwareTraining.on_arrays(mnist.train.images(), mnist.train.labels, epochs=1)
@@ -110,8 +101,8 @@ def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(mnist, tmp_pa
     assert abs(report.qat["keras_accuracy"] - report.float_accuracy) < 0.2
 
 
-def test_a_model_that_int8_cannot_carry_is_refused(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
-    model, path = spoiled(lenet), tmp_path / "spoiled.tflite"
+def test_a_model_that_int8_cannot_carry_is_refused(spoiled, mnist, tmp_path: Path, worker: Worker) -> None:
+    model, path = spoiled, tmp_path / "spoiled.tflite"
     path.write_bytes(b"the good file of yesterday")
     options = data_of(mnist)
     with pytest.raises(GateError, match=r"accuracy fell by \d+\.\d+ points.*limit 1"):
