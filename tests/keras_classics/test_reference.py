@@ -18,12 +18,11 @@ from keras_classics import applications, conversion, published
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
-LARGE = ("alexnet", "resnet101", "resnet152", "vgg16", "vgg16_bn", "vgg19")
 LOGITS = {"classifier_activation": None}
 
 
-def marked_large(names):
-    return [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in names]
+def marked_slow(names, large):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in large else name for name in names]
 
 
 def relative_error(actual, expected):
@@ -55,7 +54,9 @@ def ported(name, weights, **arguments):
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("name", marked_large(RECORDER["SIDES"]))
+@pytest.mark.parametrize(
+    "name", marked_slow(RECORDER["SIDES"], {"alexnet", "resnet101", "resnet152", "vgg16", "vgg16_bn"})
+)
 def test_port_answers_as_torchvision_does(records, name):
     side = RECORDER["SIDES"][name]
     image = RECORDER["random_input"](side)
@@ -70,7 +71,7 @@ def test_port_answers_as_torchvision_does(records, name):
 
 
 @pytest.mark.parametrize("name", RECORDER["FEATURES"])
-def test_port_of_vgg_has_the_features_of_torchvision(records, name):
+def test_port_without_a_top_has_the_features_of_torchvision(records, name):
     side = RECORDER["FEATURES"][name]
     weights = torchvision_weights(records, name, part="features.")
     model = ported(name, weights, input_shape=(side, side, 3), include_top=False)
@@ -109,7 +110,7 @@ def write_published_layout(network, path):
 
 
 @pytest.mark.parametrize("layout", ["published.h5", "saved.weights.h5"])
-@pytest.mark.parametrize("name", marked_large(("mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16", "vgg19")))
+@pytest.mark.parametrize("name", marked_slow(("mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16", "vgg19"), {"vgg19"}))
 def test_port_answers_as_keras_applications_does(name, layout, tmp_path):
     side = 32 if name.startswith("vgg") else 64
     network = keras_network(name, side, classes=10)

@@ -22,7 +22,7 @@ import numpy as np
 
 RECORDS = Path(__file__).with_name("torchvision.npz")
 
-# Network → side of its input in pixels. VGG is too large for fast tests: its features are recorded as well.
+# Network → side of its input in pixels. Dense layers are too large for fast tests: features are recorded as well.
 SIDES = {
     "alexnet": 224,
     "googlenet": 64,
@@ -35,7 +35,7 @@ SIDES = {
     "vgg16": 224,
     "vgg16_bn": 224,
 }
-FEATURES = {"vgg16": 64, "vgg16_bn": 64}
+FEATURES = {"alexnet": 96, "vgg16": 64, "vgg16_bn": 64}
 
 
 def uniform(seed: str, shape: tuple[int, ...]) -> np.ndarray:

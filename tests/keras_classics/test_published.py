@@ -1,0 +1,148 @@
+"""The table of published weights, and what each asks of a constructor."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+import urllib.request
+
+import keras
+import pytest
+
+import keras_classics as kc
+from keras_classics import applications, registry
+from keras_classics.errors import InputError
+from keras_classics.published import CHECKPOINTS, conventions, names
+from keras_classics.selection import select
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def defaults(model):
+    parameters = inspect.signature(registry.entry(model).constructor).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def chosen(model, weights="imagenet", **given):
+    """What `create_model(model, weights=…, **given)` takes."""
+    return select(model, weights, given, defaults(model))
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda checkpoint: checkpoint.file_name)
+def test_every_row_names_arguments_that_exist_and_is_reached_by_them(checkpoint):
+    assert set(checkpoint.arguments) <= set(defaults(checkpoint.model))
+    size = checkpoint.preprocessing.crop
+    assert chosen(checkpoint.model, checkpoint.name, **checkpoint.arguments, input_shape=(size, size, 3)) == checkpoint
+
+
+def test_hashes_are_those_of_the_publishers():
+    assert len({checkpoint.url for checkpoint in CHECKPOINTS}) == len(CHECKPOINTS)
+    for checkpoint in CHECKPOINTS:
+        if checkpoint.publisher == "torchvision":
+            assert re.fullmatch("[0-9a-f]{8}", checkpoint.sha256_prefix)
+            assert checkpoint.md5 is None
+        else:
+            assert checkpoint.sha256_prefix == ""
+            assert bool(checkpoint.md5) is not checkpoint.model.startswith("mobilenet")
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        ("mobilenet_v1", {"alpha": 0.25, "input_shape": (128, 128, 3)}),
+        ("mobilenet_v1", {"alpha": 0.5, "input_shape": (160, 160, 3)}),
+        ("mobilenet_v1", {"alpha": 0.75, "input_shape": (192, 192, 3)}),
+        ("mobilenet_v1", {"alpha": 1.0}),
+        ("mobilenet_v2", {"alpha": 0.35, "input_shape": (96, 96, 3)}),
+        ("mobilenet_v2", {"alpha": 1.4}),
+        ("vgg16", {}),
+        ("vgg19", {}),
+        ("resnet50", {}),
+        pytest.param("resnet101", {}, marks=pytest.mark.slow),
+        pytest.param("resnet152", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_keras_itself_asks_for_the_same_file_and_hash(model, given, tmp_path, monkeypatch):
+    """Its download is answered with an empty file, at which it tells the hash that it expected."""
+    asked = []
+
+    def urlopen(url, *_, **__):
+        asked.append(url)
+        return EmptyAnswer()
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    checkpoint = chosen(model, weights="imagenet-keras", **given)
+    with keras.StatelessScope(initialize_variables=False), pytest.raises((ValueError, OSError)) as refused:
+        applications.NETWORKS[model](weights="imagenet", **given)
+    assert asked == [checkpoint.url]
+    if checkpoint.md5:
+        assert checkpoint.md5 in str(refused.value)
+    else:
+        assert "hash" not in str(refused.value)
+
+
+class EmptyAnswer(io.BytesIO):
+    def info(self):
+        return {"Content-Length": "0"}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "file"),
+    [
+        ("mobilenet_v2", {}, "mobilenet_v2-b0353104.pth"),
+        ("mobilenet_v2", {"weights": "imagenet-torchvision-v2"}, "mobilenet_v2-7ebf99e0.pth"),
+        ("mobilenet_v2", {"weights": "imagenet-keras"}, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"),
+        (
+            "mobilenet_v2",
+            {"weights": "imagenet-keras", "alpha": 0.5, "input_shape": (100, 100, 3), "include_top": False},
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96.h5",
+        ),
+        ("mobilenet_v1", {}, "mobilenet_1_0_224_tf.h5"),
+        ("mobilenet_v1", {"alpha": 0.25, "input_shape": (128, 128, 3)}, "mobilenet_2_5_128_tf.h5"),
+        ("vgg16", {}, "vgg16-397923af.pth"),
+        ("vgg16", {"batch_norm": True}, "vgg16_bn-6c64b313.pth"),
+        ("vgg19", {"weights": "imagenet-keras"}, "vgg19_weights_tf_dim_ordering_tf_kernels.h5"),
+        ("resnet50", {"version": "v1.5"}, "resnet50-0676ba61.pth"),
+        ("alexnet", {}, "alexnet-owt-7be5be79.pth"),
+        ("googlenet", {}, "googlenet-1378be20.pth"),
+    ],
+)
+def test_arguments_choose_the_file(model, given, file):
+    assert chosen(model, **given).file_name == file
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "mend"),
+    [
+        ("mobilenet_v2", {"alpha": 0.5}, "create_model('mobilenet_v2', alpha=0.5, weights='imagenet-keras')"),
+        ("mobilenet_v2", {"alpha": 0.6}, "create_model('mobilenet_v2', alpha=1.0, weights='imagenet')"),
+        ("resnet50", {"version": "v1"}, "create_model('resnet50', version='v1', weights='imagenet-keras')"),
+        ("resnet18", {"shortcut": "A"}, "create_model('resnet18', shortcut='B', weights='imagenet')"),
+        ("alexnet", {"variant": "2012"}, "create_model('alexnet', variant='one_weird_trick', weights='imagenet')"),
+        ("googlenet", {"batch_norm": False}, "create_model('googlenet', batch_norm=True, weights='imagenet')"),
+        ("vgg16", {"weights": "imagenet-torchvision-features", "include_top": True}, "imagenet-torchvision-v1"),
+        ("vgg16", {"classes": 10}, "include_top=False"),
+        ("vgg16", {"input_shape": (224, 224, 1)}, "3 channels"),
+        ("vgg16", {"weights": "imagenet-v1"}, "did you mean imagenet"),
+        ("lenet5", {}, "nobody publishes weights of lenet5"),
+    ],
+)
+def test_arguments_without_weights_name_a_call_that_works(model, given, mend):
+    with pytest.raises(InputError) as caught:
+        chosen(model, **given)
+    assert mend in one_line(caught)
+
+
+def test_names_and_conventions():
+    assert names("resnet50") == ["imagenet", "imagenet-torchvision-v1", "imagenet-torchvision-v2", "imagenet-keras"]
+    assert names("lenet5") == names("resnet20") == []
+    assert conventions("vgg16", "torchvision") == {}
+    assert conventions("mobilenet_v2", "keras.applications")["padding"] == "same"
+    assert "alpha" not in conventions("mobilenet_v2", "keras.applications")
+    assert conventions("mobilenet_v1", "torchvision") == {}
+    assert [weights.top1 for weights in kc.published_weights("resnet50")] == [76.130, 80.858, 74.9]
