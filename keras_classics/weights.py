@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -25,7 +28,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a whole .keras file; save the model again with model.save('….keras')")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _without_false_alarm():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read as a Keras model ({_first_line(error)}); save it again with Keras 3, "
@@ -76,13 +80,15 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
     if publisher == "torchvision":
         conversion.from_torchvision(model, architecture, torch_files.read(path))
     elif publisher == "keras.applications":
-        tensors = applications.read(path, architecture, model, alpha)
+        with _without_false_alarm():
+            tensors = applications.read(path, architecture, model, alpha)
         conversion.from_keras_applications(model, architecture, tensors)
     elif path.suffix == ".keras":
         _copy(load_model(path), model, path)
     else:
         try:
-            model.load_weights(path)
+            with _without_false_alarm():
+                model.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
 
@@ -103,6 +109,14 @@ def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
         detail = f"a weight of shape {odd}" if odd else f"{len(given)} weights, {len(wanted)} are needed"
         raise InputError(f"{path} does not fit {target.name}: {detail}; build it as the saved model was built")
     target.set_weights(source.get_weights())
+
+
+@contextlib.contextmanager
+def _without_false_alarm() -> Iterator[None]:
+    """Keras 3.15 warns, once for each depth of a model's graph, that weights are skipped which it has read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
+        yield
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

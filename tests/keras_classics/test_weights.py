@@ -1,0 +1,189 @@
+"""`weights=` of the constructors: our own files, those of others, and files that do not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import runpy
+import warnings
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_classics as kc
+from keras_classics import conversion, published
+from keras_classics.errors import InputError
+from keras_classics.weights import load_model
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
+SMALL = {"input_shape": (32, 32, 3), "classes": 7, "alpha": 0.35}
+
+
+def refusal(call, *arguments, **keywords):
+    with pytest.raises(InputError) as caught:
+        call(*arguments, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def torchvision_state(name):
+    """A state dict with the names and shapes of torchvision's network, and its recorded logits."""
+    with np.load(REFERENCE / "torchvision.npz", allow_pickle=False) as records:
+        shapes = json.loads(str(records[f"{name}/shapes"]))
+        state = RECORDER["random_weights"]({key: tuple(shape) for key, shape in shapes.items()})
+        return state, records[f"{name}/logits"]
+
+
+def saved(state, path):
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}, path)
+    return path
+
+
+@pytest.fixture
+def small():
+    keras.utils.set_random_seed(0)
+    return kc.MobileNetV2(**SMALL)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_our_own_files_come_back(small, file, tmp_path):
+    (small.save if file.endswith(".keras") else small.save_weights)(tmp_path / file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        loaded = kc.MobileNetV2(**SMALL, weights=tmp_path / file)
+    for ours, theirs in zip(loaded.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="does not fit"):
+        kc.MobileNetV2(**SMALL | {"alpha": 0.5}, weights=str(tmp_path / file))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet"])
+def test_state_dicts_come_with_what_they_need_of_the_constructor(name, tmp_path):
+    state, logits = torchvision_state(name)
+    model = kc.create_model(
+        name, weights=saved(state, tmp_path / "theirs.pth"), input_shape=(64, 64, 3), classifier_activation=None
+    )
+    assert model.count_params() == sum(value.size for key, value in state.items() if used(key))
+    if name == "mobilenet_v2":
+        ours = keras.ops.convert_to_numpy(model(RECORDER["random_input"](64)))
+        assert np.abs(ours - logits).max() <= 1e-4 * np.abs(logits).max()
+
+
+def used(key):
+    return not key.endswith("num_batches_tracked") and not key.startswith("aux")
+
+
+def test_arguments_win_over_the_conventions_of_a_file(tmp_path):
+    state, _ = torchvision_state("mobilenet_v2")
+    model = kc.MobileNetV2((64, 64, 3), weights=saved(state, tmp_path / "theirs.pth"), padding="same", epsilon=1e-3)
+    assert model.get_layer("stem_norm").epsilon == 1e-3
+    assert "stem_pad" not in [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
+    state, _ = torchvision_state("mobilenet_v2")
+    path = saved(state, tmp_path / "theirs.pth")
+    model = kc.MobileNetV2((64, 64, 3), classes=5, weights=path, include_top=False, pooling=pooling)
+    np.testing.assert_array_equal(
+        model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"].astype(np.float32)
+    )
+    without_top = {key: value for key, value in state.items() if not key.startswith("classifier")}
+    conversion.from_torchvision(model, "mobilenet_v2", without_top)
+
+
+@pytest.mark.parametrize(
+    ("change", "mend"),
+    [
+        (lambda state: state.pop("features.3.conv.0.0.weight"), "lack features.3.conv.0.0.weight,"),
+        (lambda state: state.update(extra=np.zeros(2)), "also hold extra,"),
+        (lambda state: state.update({"classifier.2.bias": np.zeros(2)}), "also hold classifier.2.bias,"),
+        (
+            lambda state: state.update({"features.0.1.weight": np.ones(31, np.float32)}),
+            "features.0.1.weight fills (31,), stem_norm of mobilenet_v2 takes (32,)",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_and_change_nothing(change, mend):
+    state, _ = torchvision_state("mobilenet_v2")
+    change(state)
+    model = kc.MobileNetV2((32, 32, 3))
+    before = model.get_weights()
+    assert mend in refusal(conversion.from_torchvision, model, "mobilenet_v2", state)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_other_classes_and_other_architectures_are_refused(tmp_path):
+    state, _ = torchvision_state("mobilenet_v2")
+    path = saved(state, tmp_path / "theirs.pth")
+    assert "classifier.1.weight fills (1280, 1000)" in refusal(kc.MobileNetV2, (64, 64, 3), classes=5, weights=path)
+    assert "the weights lack" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
+    assert "torchvision has no lenet5" in refusal(kc.LeNet5, weights=path)
+    path = tmp_path / "theirs.h5"
+    path.touch()
+    assert "keras.applications has no resnet18" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".h5", ".weights.h5", ".keras"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not weights at all", b"\x89HDF\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(50)],
+    ids=["empty", "text", "hdf5", "zip"],
+)
+def test_files_that_are_something_else_are_one_line(suffix, content, tmp_path):
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    assert str(path) in refusal(kc.MobileNetV2, **SMALL, weights=path)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_files_cut_short_are_one_line(small, file, tmp_path):
+    path = tmp_path / file
+    (small.save if file.endswith(".keras") else small.save_weights)(path)
+    whole = path.read_bytes()
+    for length in (100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        refusal(kc.MobileNetV2, **SMALL, weights=path)
+
+
+def test_an_hdf5_file_of_something_else_is_one_line(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = np.zeros(3)
+    assert "does not fit" in refusal(kc.MobileNetV2, **SMALL, weights=tmp_path / "other.h5")
+
+
+def test_missing_files_and_unknown_names(tmp_path):
+    assert "is not a file" in refusal(kc.MobileNetV2, weights=tmp_path / "none.pth")
+    assert "unknown weights of mobilenet_v2 'weights.npz'" in refusal(kc.MobileNetV2, weights="weights.npz")
+
+
+def test_published_weights_by_name_end_to_end(tmp_path, monkeypatch):
+    state, logits = torchvision_state("mobilenet_v2")
+    content = saved(state, tmp_path / "theirs.pth").read_bytes()
+    file = tmp_path / f"mobilenet_v2-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    file.write_bytes(content)
+    row = dataclasses.replace(published.published_weights("mobilenet_v2")[0], url=file.as_uri())
+    monkeypatch.setattr(published, "CHECKPOINTS", (row,))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    model = kc.create_model(
+        "mobilenet_v2", weights="imagenet", input_shape=(64, 64, 3), classifier_activation=None, name="mine"
+    )
+    ours = keras.ops.convert_to_numpy(model(RECORDER["random_input"](64)))
+    assert np.abs(ours - logits).max() <= 1e-4 * np.abs(logits).max()
+    assert (tmp_path / "home" / "models" / f"{file.name}.sha256").exists()
+    assert model.name == "mine"
+
+
+def test_keras_files_open_in_safe_mode(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
+    model.save(tmp_path / "unsafe.keras")
+    assert "cannot be read as a Keras model" in refusal(load_model, tmp_path / "unsafe.keras")
