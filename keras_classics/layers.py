@@ -153,7 +153,8 @@ class TrainableSubsampling(ImageLayer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        mean = ops.average_pool(inputs, self.pool_size, padding="valid", data_format=self.data_format)
+        size = (self.pool_size, self.pool_size)
+        mean = ops.average_pool(inputs, size, size, "valid", self.data_format)
         return mean * self.per_channel(self.coefficient * self.pool_size**2) + self.per_channel(self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -23,7 +23,7 @@ class MaximumAPosteriori(keras.losses.Loss):
 
     def __init__(
         self,
-        rubbish_penalty: float = 50.0,
+        rubbish_penalty: float = 0.1,
         reduction: str = "sum_over_batch_size",
         name: str = "maximum_a_posteriori",
         **kwargs: Any,
