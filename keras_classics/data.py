@@ -37,6 +37,8 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     Raises:
         ValueError: the name is unknown, the folder cannot be used, or the channels disagree.
     """
+    if image_shape is not None:
+        image_shape = _checked(image_shape)
     if name in EMBEDDED:
         return _embedded(name, image_shape)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
@@ -44,6 +46,12 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     from keras_classics import image_folder
 
     return image_folder.load(Path(name).expanduser(), image_shape, default_size)
+
+
+def _checked(shape: Shape) -> Shape:
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise InputError(f"image shape {shape} is not (height, width, channels); it takes three positive integers")
+    return shape
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 def _fashion_mnist() -> dict[str, Pool]:
     paths = _fashion_paths()
     images, labels, test_images, test_labels = (_read_idx(path) for path in paths)
+    for found, names in ((images, labels), (test_images, test_labels)):
+        if len(found) != len(names):
+            raise InputError(
+                f"{paths[0].parent} holds {len(found)} images and {len(names)} labels; fetch the files again"
+            )
     carved = stratified((images, labels), {"calibration": 500, "validation": 2000})
     return carved | {"test": (test_images, test_labels)}
 
@@ -132,9 +145,10 @@ def _fashion_paths() -> list[Path]:
             )
             for name, md5 in FASHION_FILES.items()
         ]
-    except Exception as error:
+    except Exception as error:  # Keras raises plain Exception where a download fails
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"Fashion-MNIST cannot be downloaded ({error}); install Debian's dataset-fashion-mnist "
+            f"Fashion-MNIST cannot be downloaded ({reason}); install Debian's dataset-fashion-mnist "
             "or set FASHION_MNIST_DIR to a folder with its four .gz files"
         ) from error
 
