@@ -63,8 +63,8 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
             return _complain("error", str(error), 2)
         except GateError as error:
             return _complain("refused", str(error), 3)
-        except KeyboardInterrupt:
-            return _complain("interrupted", "stopped by Ctrl-C; nothing half-written is left", 130)
+        except KeyboardInterrupt as error:
+            return _complain("interrupted", str(error) or "stopped by Ctrl-C; nothing half-written is left", 130)
         except OSError as error:
             if error.errno not in _MENDS:
                 raise
