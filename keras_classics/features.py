@@ -29,12 +29,12 @@ def features(
         raise InputError("features takes stages or strides; leave one out")
     maps = [layer for layer in model.layers if len(layer.output.shape) == 4]
     if stages is not None:
-        return keras.Model(model.inputs, [_last_of_stage(maps, stage) for stage in stages], name=model.name)
+        return keras.Model(model.input, [_last_of_stage(maps, stage) for stage in stages], name=model.name)
     last = _last_by_stride(maps)
     wanted = sorted(last) if strides is None else strides
     if missing := [stride for stride in wanted if stride not in last]:
         raise InputError(f"{model.name} has no features of stride {missing[0]}; it has {', '.join(map(str, last))}")
-    return keras.Model(model.inputs, [last[stride] for stride in wanted], name=model.name)
+    return keras.Model(model.input, [last[stride] for stride in wanted], name=model.name)
 
 
 def inference_model(model: keras.Model) -> keras.Model:
@@ -43,7 +43,7 @@ def inference_model(model: keras.Model) -> keras.Model:
     kept = [output for output, name in zip(model.outputs, names, strict=True) if not name.startswith("auxiliary_")]
     if len(kept) == len(names):
         return model
-    return keras.Model(model.inputs, kept[0] if len(kept) == 1 else kept, name=model.name)
+    return keras.Model(model.input, kept[0] if len(kept) == 1 else kept, name=model.name)
 
 
 def _last_of_stage(maps: list[keras.Layer], stage: str) -> keras.KerasTensor:

@@ -1,5 +1,7 @@
 """The MobileNets against their papers' tables."""
 
+import keras
+import numpy as np
 import pytest
 
 import keras_classics as kc
@@ -55,3 +57,51 @@ def test_channels_round_to_eight_and_never_lose_a_tenth():
         16,
         8,
     ]
+
+
+def test_v1_has_thirteen_pairs_with_the_shapes_of_table_1(abstract_model):
+    model = abstract_model("mobilenet_v1")
+    ends = [model.get_layer(f"block{block}_pointwise_conv").output.shape[1:] for block in (1, 3, 5, 11, 13)]
+    assert ends == [(112, 112, 64), (56, 56, 128), (28, 28, 256), (14, 14, 512), (7, 7, 1024)]
+    assert sum(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in model.layers) == 13
+
+
+@pytest.mark.parametrize(
+    ("alpha", "size", "mega_macs"),
+    [(1.0, 224, 569), (0.75, 224, 325), (0.5, 224, 149), (0.25, 224, 41), (1.0, 128, 186)],
+)
+def test_v1_multipliers_cost_what_tables_6_and_7_say(alpha, size, mega_macs, abstract_model):
+    result = kc.model_cost(abstract_model("mobilenet_v1", alpha=alpha, input_shape=(size, size, 3)))
+    assert round(result.macs / 1e6) == pytest.approx(mega_macs, abs=1)
+
+
+def test_v1_equals_keras_applications(randomize, outputs):
+    theirs = randomize(
+        keras.applications.MobileNet(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
+    )
+    ours = kc.MobileNetV1(input_shape=(64, 64, 3), classes=10, classifier_activation=None)
+    for layer in theirs.layers:
+        if not layer.weights:
+            continue
+        weights = layer.get_weights()
+        if layer.name == "conv_preds":
+            ours.get_layer("predictions").set_weights([weights[0][0, 0], weights[1]])
+            continue
+        kind = "norm" if layer.name.endswith("_bn") else "conv"
+        name = layer.name.removesuffix("_bn")
+        part = "stem" if name == "conv1" else "block{2}_{1}".format(*name.split("_"))
+        part = part.replace("_dw", "_depthwise").replace("_pw", "_pointwise")
+        ours.get_layer(f"{part}_{kind}").set_weights(weights)
+    assert ours.count_params() == theirs.count_params()
+    (given,), (expected,) = outputs(ours), outputs(theirs)
+    assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_v2_equals_keras_applications(randomize, outputs):
+    theirs = randomize(
+        keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
+    )
+    ours = kc.MobileNetV2(input_shape=(64, 64, 3), classes=10, classifier_activation=None, epsilon=1e-3, padding="same")
+    ours.set_weights(theirs.get_weights())
+    (given,), (expected,) = outputs(ours), outputs(theirs)
+    assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -1,0 +1,63 @@
+"""GoogLeNet against its paper's Table 1."""
+
+import pytest
+
+import keras_classics as kc
+
+
+def test_modules_have_the_sizes_of_table_1(abstract_model):
+    model = abstract_model("googlenet")
+    modules = {
+        layer.name.split("_")[1]: layer.output.shape[1:] for layer in model.layers if layer.name.endswith("_concat")
+    }
+    assert modules == {
+        "3a": (28, 28, 256),
+        "3b": (28, 28, 480),
+        "4a": (14, 14, 512),
+        "4b": (14, 14, 512),
+        "4c": (14, 14, 512),
+        "4d": (14, 14, 528),
+        "4e": (14, 14, 832),
+        "5a": (7, 7, 832),
+        "5b": (7, 7, 1024),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "trainable", "macs"),
+    [
+        ({"auxiliary_heads": True}, 13_378_280, 13_378_280, 1_591_044_096),
+        ({"batch_norm": True}, 7_020_392, 7_005_832, 1_582_671_872),
+        # torchvision's, whose published count is of trainable parameters.
+        ({"batch_norm": True, "large_kernel_size": 3, "last_pool_size": 2}, 6_639_464, 6_624_904, 1_498_376_192),
+    ],
+)
+def test_variants_cost_what_they_should(arguments, parameters, trainable, macs, abstract_model):
+    result = kc.model_cost(abstract_model("googlenet", **arguments))
+    assert (result.parameters, result.trainable_parameters, result.macs) == (parameters, trainable, macs)
+
+
+def test_heads_read_4a_and_4d_over_4_by_4_positions(abstract_model):
+    model = abstract_model("googlenet", auxiliary_heads=True)
+    for head, module in (("auxiliary_1", "inception_4a_concat"), ("auxiliary_2", "inception_4d_concat")):
+        pool = model.get_layer(f"{head}_pool")
+        assert pool.input is model.get_layer(module).output
+        assert pool.output.shape[1:3] == (4, 4)
+        assert model.get_layer(f"{head}_reduce_conv").filters == 128
+        assert model.get_layer(f"{head}_fc").units == 1024
+
+
+def test_normalization_is_local_response_or_batch(abstract_model):
+    plain = {type(layer).__name__ for layer in abstract_model("googlenet").layers}
+    batch = {type(layer).__name__ for layer in abstract_model("googlenet", batch_norm=True).layers}
+    assert "LocalResponseNormalization" in plain - batch
+    assert "BatchNormalization" in batch - plain
+
+
+def test_heads_need_a_top_and_room():
+    with pytest.raises(ValueError, match="auxiliary_heads needs a top"):
+        kc.GoogLeNet(include_top=False, auxiliary_heads=True)
+    with pytest.raises(ValueError, match="at least 79×79"):
+        kc.GoogLeNet(input_shape=(78, 78, 3), auxiliary_heads=True)
+    with pytest.raises(ValueError, match="at least 40×40"):
+        kc.GoogLeNet(input_shape=(39, 39, 3), auxiliary_heads=True, stem_stride=1)

@@ -1,0 +1,33 @@
+"""VGG against its paper's Table 1 and the networks of keras.applications."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_classics as kc
+
+
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
+def test_as_many_layers_with_weights_as_the_name_says(depth, abstract_model):
+    model = abstract_model(f"vgg{depth}")
+    assert sum(bool(layer.weights) for layer in model.layers) == depth
+    assert model.get_layer("stage5_pool").output.shape[1:] == (7, 7, 512)
+
+
+def test_batch_norm_keeps_the_biases(abstract_model):
+    result = kc.model_cost(abstract_model("vgg16", batch_norm=True))
+    assert (result.parameters, result.trainable_parameters) == (138_374_440, 138_365_992)
+
+
+@pytest.mark.parametrize("depth", [16, pytest.param(19, marks=pytest.mark.slow)])
+def test_equals_keras_applications(depth, randomize, outputs):
+    constructor = {16: keras.applications.VGG16, 19: keras.applications.VGG19}[depth]
+    theirs = randomize(constructor(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None))
+    ours = kc.create_model(f"vgg{depth}", input_shape=(32, 32, 3), classes=10, classifier_activation=None)
+    for layer in theirs.layers:
+        if layer.weights:
+            name = layer.name.replace("block", "stage").replace("conv", "layer")
+            own = name + "_conv" if name.startswith("stage") else name
+            ours.get_layer(own).set_weights(layer.get_weights())
+    (given,), (expected,) = outputs(ours), outputs(theirs)
+    assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max()
