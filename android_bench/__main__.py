@@ -11,13 +11,17 @@ from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from android_bench import compare, results, table
 from android_bench.errors import InputError, command_line
-from android_bench.jobs import Configuration
+from android_bench.jobs import Configuration, Target
 from android_bench.measure import Plan, measure
 from android_bench.model_file import ModelFile, open_model
 from android_bench.results import Row
+from android_bench.runners import python_runner
+from android_bench.targets import adb
+from android_bench.targets.adb import AdbTarget
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
 
 PLAIN_WIDTH = 120
@@ -72,8 +76,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="measure models and append the rows to a results file")
     run.add_argument("models", nargs="+", metavar="MODEL.tflite")
-    run.add_argument("--target", default="local", choices=["local"], help="where to run (default: this machine)")
-    run.add_argument("--runtime", nargs="+", default=["litert"], choices=RUNTIMES)
+    run.add_argument("--target", default="local", metavar="TARGET", help="local (default) or adb[:SERIAL]")
+    run.add_argument("--runtime", nargs="+", choices=RUNTIMES, help="default: litert; on Android native")
     run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
     run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=["none", "xnnpack"])
     run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
@@ -82,39 +86,68 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--runs", type=positive, help="inferences a repeat (default: half a second of them, at least 50)")
     run.add_argument("--warmup", type=not_negative, help="inferences before them (default: until steady)")
     run.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="for one repeat")
+    run.add_argument("--keep-files", action="store_true", help="leave what was pushed on the device")
+    run.add_argument("--resume", action="store_true", help="measure only what the results file lacks")
     run.add_argument("--output", type=Path, default=Path("results.jsonl"), metavar="FILE", help="rows are appended")
 
     comparing = commands.add_parser("compare", help="regression or noise; exit code 3 on a regression")
     comparing.add_argument("base", metavar="BASE.jsonl")
     comparing.add_argument("new", metavar="NEW.jsonl")
     comparing.add_argument("--max-regression", type=share, default=0.05, metavar="SHARE", help="default 0.05")
+    commands.add_parser("devices", help="list what can be measured on")
     return top
 
 
 def run_command(options: argparse.Namespace) -> None:
     """Measure, append, and print the table; what was measured is printed whatever happens to the rest."""
     models = [open_model(path) for path in dict.fromkeys(options.models)]
-    pythons = {}
-    if "tflite-runtime" in options.runtime:
-        pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
-    configurations = [
-        Configuration(runtime, delegate, threads, options.cpus)
-        for runtime, delegate, threads in itertools.product(
-            dict.fromkeys(options.runtime), dict.fromkeys(options.delegate), dict.fromkeys(options.threads)
-        )
-    ]
     plan = Plan(options.repeats, options.runs, options.warmup, options.timeout)
     rows: list[Row] = []
-    try:
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("measuring", total=plan.repeats * len(models) * len(configurations))
-            for row in measure(
-                LocalTarget(pythons), models, configurations, plan, options.output, lambda: progress.advance(task)
-            ):
-                rows.append(row)
-    finally:
-        if rows:
-            show_rows(rows, models, configurations, options.output)
+    with open_target(options) as target:
+        configurations = [
+            Configuration(runtime, delegate, threads, options.cpus)
+            for runtime, delegate, threads in itertools.product(
+                dict.fromkeys(options.runtime or target.runtimes[:1]),
+                dict.fromkeys(options.delegate),
+                dict.fromkeys(options.threads),
+            )
+        ]
+        try:
+            with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+                task = progress.add_task("measuring", total=plan.repeats * len(models) * len(configurations))
+                rows.extend(
+                    measure(
+                        target,
+                        models,
+                        configurations,
+                        plan,
+                        options.output,
+                        resume=options.resume,
+                        advance=lambda: progress.advance(task),
+                    )
+                )
+        finally:
+            if rows:
+                show_rows(rows, models, configurations, options.output)
+
+
+def open_target(options: argparse.Namespace) -> Target:
+    """Return the target that --target names; raise InputError where it cannot run a runtime that was asked for."""
+    kind, _, name = options.target.partition(":")
+    target: Target
+    if kind == "local" and not name:
+        pythons = {}
+        if "tflite-runtime" in (options.runtime or ()):
+            pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
+        target = LocalTarget(pythons)
+    elif kind == "adb":
+        target = AdbTarget(name or None, options.keep_files)
+    else:
+        raise InputError(f"unknown target {options.target!r}; it is one of local, adb, adb:SERIAL")
+    unknown = set(options.runtime or ()) - set(target.runtimes)
+    if unknown:
+        raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")
+    return target
 
 
 def show_rows(
@@ -138,12 +171,30 @@ def compare_command(options: argparse.Namespace) -> None:
     compare.refuse_regressions(comparisons)
 
 
+def devices_command(options: argparse.Namespace) -> None:
+    """List this machine and every Android device that adb sees."""
+    own = python_runner.device()
+    listing = Table()
+    for name in ("target", "state", "what it is"):
+        listing.add_column(name, overflow="fold")
+    listing.add_row("local", "ready", f"{own['cpu']}, {own['cores']} cores, {own['os']}")
+    note = ""
+    try:
+        for device in adb.devices():
+            listing.add_row(f"adb:{device.serial}", *adb.describe(device))
+    except InputError as error:
+        note = str(error)
+    terminal().print(listing)
+    if note:
+        terminal().print(note, markup=False, highlight=False, soft_wrap=True)
+
+
 def terminal() -> Console:
     """Return stdout as rich writes to it: as wide as the terminal, and wide enough for a table in a log."""
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
-COMMANDS = {"run": run_command, "compare": compare_command}
+COMMANDS = {"run": run_command, "compare": compare_command, "devices": devices_command}
 
 
 @command_line

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
+from android_bench.errors import InputError
 from android_bench.model_file import ModelFile
+
+
+class TargetLost(InputError):
+    """The target went away or cannot work on; nothing more will come from it."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,39 @@ class Measurement:
     output: bytes
 
 
-class Target(Protocol):
-    """A machine that runs jobs."""
+class Target(abc.ABC):
+    """A machine that runs jobs, entered as a context manager that cleans up after them.
+
+    `runtimes` are those it can run, the first its default.
+    """
 
     name: str
+    runtimes: tuple[str, ...]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:  # noqa: B027 - most leave nothing behind
+        """Leave nothing behind; `kind` is the class of the exception that ended the run, if one did."""
+
+    @abc.abstractmethod
     def preflight(self, configurations: Sequence[Configuration]) -> None:
         """Raise InputError where a configuration cannot run here at all."""
 
+    @abc.abstractmethod
     def run(self, job: Job) -> Measurement:
-        """Run one job in a process of its own; raise InputError where it cannot."""
+        """Run one job in a process of its own; raise InputError where it cannot, TargetLost where nothing can."""
+
+
+def refuse_too_many_threads(name: str, cores: Sequence[int], configurations: Sequence[Configuration]) -> None:
+    """Raise InputError where a configuration wants cores that the target lacks, or more threads than cores."""
+    for configuration in configurations:
+        missing = set(configuration.cpus) - set(cores)
+        if missing:
+            raise InputError(f"cores {sorted(missing)} cannot be used on {name}; --cpus may name {list(cores)}")
+        available = len(configuration.cpus or cores)
+        if configuration.threads > available:
+            raise InputError(
+                f"{configuration.threads} threads on {available} usable cores of {name} would wait for each other; "
+                f"ask for at most {available}"
+            )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from android_bench import noise, output_check, results
 from android_bench.errors import InputError, Refused
-from android_bench.jobs import Configuration, Job, Measurement, Target
+from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost
 from android_bench.model_file import ModelFile
 from android_bench.output_check import OutputCheck, Reference
 from android_bench.results import Row
@@ -77,18 +77,21 @@ def measure(
     configurations: Sequence[Configuration],
     plan: Plan,
     output: Path,
+    resume: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
     """Measure all `models` in all `configurations` and yield the rows, each already appended to `output`.
 
     Each round of repeats has its own random order. A model that a configuration cannot run, or whose
-    output is wrong there, is left out from then on; the others go on. `advance` is called once a job.
+    output is wrong there, is left out from then on; the others go on. With `resume`, what `output` already
+    holds is not measured again. `advance` is called once a job.
 
-    Raises, after all else is measured, Refused where an output was wrong and InputError where a model
-    could not run.
+    Raises TargetLost at once where the target is gone; after all else is measured, Refused where an output
+    was wrong and InputError where a model could not run.
     """
     target.preflight(configurations)
     results.writable(output)
+    known = results.read(output) if resume and output.exists() else []
     run = uuid.uuid4().hex
     failures: dict[tuple[ModelFile, Configuration], Exception] = {}
     order = itertools.count()
@@ -99,11 +102,13 @@ def measure(
             cells = list(itertools.product(models, configurations))
             random.shuffle(cells)
             for model, configuration in cells:
-                if (model, configuration) not in failures:
+                if (model, configuration) not in failures and not _holds(known, target, model, configuration, repeat):
                     job = Job(model, configuration, inputs[model], plan.runs, plan.warmup, plan.timeout)
                     try:
                         measurement = target.run(job)
                         checked = _checked(references, target, job, measurement)
+                    except TargetLost:
+                        raise
                     except (InputError, Refused) as error:
                         failures[model, configuration] = error
                     else:
@@ -112,6 +117,15 @@ def measure(
                         yield row
                 advance()
     _raise(list(failures.values()))
+
+
+def _holds(rows: Sequence[Row], target: Target, model: ModelFile, configuration: Configuration, repeat: int) -> bool:
+    wanted = (target.name, model.sha256, configuration.runtime, configuration.delegate, configuration.threads, repeat)
+    return any(
+        (row.target, row.model_sha256, row.runtime, row.delegate, row.threads, row.repeat) == wanted
+        and configuration.cpus in ((), tuple(row.cpus))
+        for row in rows
+    )
 
 
 def _checked(references: References, target: Target, job: Job, measurement: Measurement) -> OutputCheck:

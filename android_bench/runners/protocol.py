@@ -52,7 +52,7 @@ def _died(job: Job, stderr: str, code: int, target: str) -> str:
     words = [line for line in stderr.splitlines() if line.strip()]
     if code < 0:
         cause = f"died of {signal.Signals(-code).name}"
-    elif words:
+    elif code and words:
         cause = f"ended with code {code}: {words[-1].strip()}"
     else:
         cause = f"ended with code {code} and no complete result"

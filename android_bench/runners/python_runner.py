@@ -26,6 +26,7 @@ WARMUP_WINDOW = 5
 WARMUP_WINDOW_SECONDS = 0.05
 WARMUP_SECONDS = 3.0
 STEADY_CHANGE = 0.03
+SHORTEST_PRESSURE_SECONDS = 0.2
 
 
 class RunnerError(Exception):
@@ -266,8 +267,11 @@ def grown(before, after):
     return None if before is None or after is None else after - before
 
 
-def percentage(microseconds, seconds):
-    return None if microseconds is None else round(microseconds / seconds / 1e4, 2)
+def share(microseconds, seconds):
+    """Return microseconds as a percentage of seconds; None for a time too short for the kernel's counter."""
+    if microseconds is None or seconds < SHORTEST_PRESSURE_SECONDS:
+        return None
+    return round(min(100.0, microseconds / seconds / 1e4), 2)
 
 
 def usable_cpus():
@@ -365,7 +369,7 @@ def run(arguments):
         "frequency": {"before": before["frequency"], "after": after["frequency"]},
         "involuntary_switches": grown(before["switches"], after["switches"]),
         "operators": None,
-        "cpu_pressure": percentage(grown(before["waited"], after["waited"]), after["clock"] - before["clock"]),
+        "cpu_pressure": share(grown(before["waited"], after["waited"]), after["clock"] - before["clock"]),
     }
     types = {int(each["index"]): np.dtype(each["dtype"]).name for each in interpreter.get_tensor_details()}
     # Python's runtimes have no public call that shows which nodes a delegate took; this one has been in all since 2.5.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from android_bench.errors import InputError
-from android_bench.jobs import Configuration, Job, Measurement
+from android_bench.jobs import Configuration, Job, Measurement, Target, refuse_too_many_threads
 from android_bench.runners import native_runner, protocol, python_runner
 
 RUNNER = Path(__file__).parent.parent / "runners" / "python_runner.py"
@@ -47,26 +47,17 @@ def usable_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-class LocalTarget:
+class LocalTarget(Target):
     """This machine. `pythons` says which interpreter has which runtime; the default is the one running this."""
 
     name = "local"
+    runtimes = ("litert", "tflite-runtime", "tensorflow", protocol.NATIVE)
 
     def __init__(self, pythons: Mapping[str, Path] | None = None):
         self._pythons = dict(pythons or {})
 
     def preflight(self, configurations: Sequence[Configuration]) -> None:
-        cores = usable_cpus()
-        for configuration in configurations:
-            missing = set(configuration.cpus) - set(cores)
-            if missing:
-                raise InputError(f"cores {sorted(missing)} cannot be used here; --cpus may name {cores}")
-            available = len(configuration.cpus or cores)
-            if configuration.threads > available:
-                raise InputError(
-                    f"{configuration.threads} threads on {available} usable cores would wait for each other; "
-                    f"ask for at most {available}"
-                )
+        refuse_too_many_threads("this machine", usable_cpus(), configurations)
 
     def run(self, job: Job) -> Measurement:
         if job.configuration.runtime == protocol.NATIVE:

@@ -26,7 +26,8 @@ enum {
   MOST_TENSORS = 32,
   MOST_OPERATORS = 4096,
 };
-static const double SERIES_SECONDS = 0.5, WINDOW_SECONDS = 0.05, WARMUP_SECONDS = 3.0, STEADY_CHANGE = 0.03;
+static const double SERIES_SECONDS = 0.5, WINDOW_SECONDS = 0.05, WARMUP_SECONDS = 3.0, STEADY_CHANGE = 0.03,
+                    SHORTEST_PRESSURE_SECONDS = 0.2;
 
 static struct LiteRt litert;
 
@@ -495,7 +496,9 @@ int main(int count, char **words) {
   switches = involuntary_switches() - switches;
   wait[1] = waited(), heat[1] = temperature(), clock[1] = frequency(&arguments.cpus);
   Reading peak = resident_bytes("VmHWM:");
-  Reading pressure = {wait[0].known && wait[1].known, (wait[1].value - wait[0].value) / elapsed / 1e4};
+  Reading pressure = {wait[0].known && wait[1].known && elapsed >= SHORTEST_PRESSURE_SECONDS,
+                      (wait[1].value - wait[0].value) / elapsed / 1e4};
+  if (pressure.value > 100) pressure.value = 100;
   size_t nodes;
   check(litert.GetNumSubgraphOps(model.subgraph, &nodes), "GetNumSubgraphOps");
   profile_operators(&arguments, nodes);

@@ -1,0 +1,90 @@
+"""The file system and the programs of the test device: a root folder of its own, entered by a chroot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+SHIM = Path(__file__).parent / "exec_shim.c"
+SHARED = ("usr", "etc", "dev")
+CPUINFO = """processor\t: 0
+BogoMIPS\t: 38.40
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+"""
+ENTER = """
+set -e
+for folder in {shared}; do mount --rbind "/$folder" "{root}/$folder"; done
+mount --rbind /proc "{root}/proc"
+mount --bind "{root}/system/cpuinfo" "{root}/proc/cpuinfo"
+exec chroot "{root}" /usr/bin/env -i PATH=/system/bin:/usr/bin:/bin {variables} /bin/sh -c "$0"
+"""
+
+
+class Sandbox:
+    """A root folder with /data/local/tmp, properties, cpufreq and thermal trees, and a shell that runs ARM code.
+
+    `cpu` is the processor that qemu plays.
+    """
+
+    def __init__(self, root: Path, properties: Mapping[str, str], cpu: str):
+        self.root = root
+        self._cpu = cpu
+        for folder in (*SHARED, "proc", "system/bin", "system/lib", "data/local/tmp", "tmp"):
+            (root / folder).mkdir(parents=True)
+        for name in ("bin", "lib", "lib64", "sbin"):
+            if os.path.islink(f"/{name}"):
+                (root / name).symlink_to(f"usr/{name}")
+        (root / "system/cpuinfo").write_text(CPUINFO)
+        self._write_properties(properties)
+        self._write_sensors()
+        shim = root / "system/lib/exec_shim.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, SHIM, "-ldl"], check=True, capture_output=True)
+
+    def path(self, remote: str) -> Path:
+        """Return where the device's absolute path `remote` is; ".." does not leave the device."""
+        return self.root / os.path.normpath("/" + remote).lstrip("/")
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start the device's shell with `command`, in a mount namespace of its own."""
+        variables = {
+            "LD_PRELOAD": "/system/lib/exec_shim.so",
+            "ANDROID_BENCH_QEMU": shutil.which("qemu-aarch64") or "",
+            "ANDROID_BENCH_QEMU_CPU": self._cpu,
+        }
+        words = " ".join(f"{name}={value}" for name, value in variables.items())
+        script = ENTER.format(root=self.root, shared=" ".join(SHARED), variables=words)
+        return subprocess.Popen(
+            ["unshare", "--mount", "/bin/sh", "-c", script, command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _write_properties(self, properties: Mapping[str, str]) -> None:
+        cases = "".join(f"  {name}) echo '{value}';;\n" for name, value in properties.items())
+        program = self.root / "system/bin/getprop"
+        program.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}  *) echo;;\nesac\n')
+        program.chmod(0o755)
+
+    def _write_sensors(self) -> None:
+        files = {"sys/class/thermal/thermal_zone0/type": "cpu-0-0", "sys/class/thermal/thermal_zone0/temp": "41500"}
+        cores = os.cpu_count() or 1
+        for name in ("possible", "present", "online"):
+            files[f"sys/devices/system/cpu/{name}"] = f"0-{cores - 1}"
+        for cpu in range(cores):
+            folder = f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+            files[f"{folder}/scaling_governor"] = "schedutil"
+            files[f"{folder}/scaling_cur_freq"] = "1804800"
+        for name, content in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content + "\n")

@@ -1,0 +1,217 @@
+"""The real adb binary against the test device, which runs real ARM code."""
+
+import os
+import socket
+import subprocess
+
+import pytest
+
+from android_bench import results
+from android_bench.__main__ import main
+from android_bench.targets import adb
+from android_bench.testing import TestDevice, missing_tools
+
+MISSING = missing_tools()
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"the test device needs {', '.join(MISSING)}"),
+    pytest.mark.usefixtures("litert"),
+]
+FEW = ["--runs", "2", "--warmup", "0", "--repeats", "1"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An adb server of our own, so that nobody's phones or emulators take part."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", port)
+        patch.setenv("ADB_MDNS_AUTO_CONNECT", "0")
+        binary = adb.adb_binary()
+        subprocess.run([binary, "start-server"], check=True, capture_output=True)
+        yield binary
+        subprocess.run([binary, "kill-server"], capture_output=True)
+
+
+@pytest.fixture
+def plug(server):
+    """A function that plugs a test device in."""
+    plugged = []
+
+    def plug(**arguments):
+        device = TestDevice(**arguments)
+        device.__enter__()
+        plugged.append(device)
+        return device
+
+    yield plug
+    for device in plugged:
+        subprocess.run([server, "disconnect", device.serial], capture_output=True)
+        device.__exit__()
+
+
+def connect(server, device):
+    subprocess.run([server, "connect", device.serial], check=True, capture_output=True)
+
+
+@pytest.fixture
+def device(server, plug):
+    device = plug()
+    connect(server, device)
+    return device
+
+
+def shell(server, device, *words):
+    return subprocess.run([server, "-s", device.serial, *words], capture_output=True, text=True)
+
+
+def run(*words):
+    return main(["run", *map(str, words)])
+
+
+def complaint(capsys):
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1, error
+    return error
+
+
+def test_adb_speaks_to_it_as_to_a_phone(server, device, tmp_path):
+    assert shell(server, device, "shell", "getprop ro.product.model").stdout == "Test Device\n"
+    assert shell(server, device, "shell", "echo out; echo err >&2; exit 7").returncode == 7
+    failed = shell(server, device, "shell", "echo out; echo err >&2; exit 7")
+    assert (failed.stdout, failed.stderr) == ("out\n", "err\n")
+    local = tmp_path / "file"
+    content = os.urandom(700_000)
+    local.write_bytes(content)
+    assert shell(server, device, "push", local, "/data/local/tmp/new folder/file").returncode == 0
+    assert device.sandbox.path("/data/local/tmp/new folder/file").read_bytes() == content
+    assert shell(server, device, "pull", "/data/local/tmp/new folder/file", tmp_path / "back").returncode == 0
+    assert (tmp_path / "back").read_bytes() == content
+    assert shell(server, device, "pull", "/data/local/tmp/nothing", tmp_path / "none").returncode != 0
+    assert " file" in shell(server, device, "ls", "/data/local/tmp/new folder").stdout
+    fed = subprocess.run([server, "-s", device.serial, "shell", "cat"], input=b"typed", capture_output=True)
+    assert fed.stdout == b"typed"
+
+
+def test_paths_do_not_leave_the_device(device):
+    assert device.sandbox.path("/../../etc/passwd") == device.sandbox.root / "etc/passwd"
+
+
+def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", models / "float32.tflite", "--target", "adb", *FEW, "--output", output) == 0
+    rows = {row.model: row for row in results.read(output)}
+    assert rows["int8"].output_check["identical"]
+    assert rows["float32"].output_check["relative_rms"] < 1e-4
+    for row in rows.values():
+        assert row.target == f"adb:{device.serial}"
+        assert row.emulated
+        assert row.runtime == "native"
+        assert row.nodes == row.delegated_nodes
+        assert (row.device["model"], row.device["os"], row.device["governor"]) == (
+            "Test Device",
+            "Android 14 (API 34)",
+            "schedutil",
+        )
+        assert row.temperature == {"before": 41.5, "after": 41.5}
+        assert row.frequency == {"before": 1804.8, "after": 1804.8}
+    assert "(emulated)" in capsys.readouterr().out
+    assert not device.sandbox.path(adb.FOLDER).exists()
+
+
+def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(device, models, tmp_path, capsys):
+    words = [models / "int8.tflite", "--target", "adb", *FEW, "--keep-files", "--output", tmp_path / "results.jsonl"]
+    assert run(*words) == 0
+    pushed = {path: path.stat().st_ino for path in device.sandbox.path(adb.FOLDER).rglob("*.tflite")}
+    (model,) = pushed
+    device.faults.disk_full = True
+    assert run(*words) == 0
+    damaged = bytearray(model.read_bytes())
+    damaged[200] ^= 1
+    model.write_bytes(damaged)
+    capsys.readouterr()
+    assert run(*words) == 2
+    assert "no space left" in complaint(capsys)
+
+
+def test_no_device(server, capsys, models):
+    assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
+    assert "no Android device" in complaint(capsys)
+
+
+def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys):
+    first, second = plug(), plug(properties={"ro.product.model": "Other"})
+    connect(server, first)
+    connect(server, second)
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
+    assert "2 devices" in complaint(capsys)
+    assert run(models / "int8.tflite", "--target", f"adb:{second.serial}", *FEW, "--output", output) == 0
+    assert results.read(output)[0].device["model"] == "Other"
+    capsys.readouterr()
+    assert main(["devices"]) == 0
+    listed = capsys.readouterr().out
+    assert f"adb:{first.serial}" in listed
+    assert "Other" in listed
+    assert run(models / "int8.tflite", "--target", "adb:nobody", *FEW, "--output", output) == 2
+    assert "no device nobody" in complaint(capsys)
+
+
+def test_unauthorized(server, plug, models, capsys):
+    device = plug()
+    device.faults.unauthorized = True
+    connect(server, device)
+    assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
+    assert "accept the question on its screen" in complaint(capsys)
+
+
+def test_a_device_of_32_bits(server, plug, models, capsys):
+    connect(server, plug(properties={"ro.product.cpu.abilist64": ""}))
+    assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
+    assert "arm64-v8a" in complaint(capsys)
+
+
+def test_disk_full(device, models, tmp_path, capsys):
+    device.faults.disk_full = True
+    assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
+    assert "no space left" in complaint(capsys)
+
+
+def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    words = ["--target", f"adb:{device.serial}", "--runs", "2", "--warmup", "0", "--repeats", "1", "--output", output]
+    assert run(models / "int8.tflite", *words) == 0
+    device.faults.hang_up_at = "ld-linux-aarch64"
+    capsys.readouterr()
+    assert run(models / "int8.tflite", models / "float32.tflite", *words, "--resume") == 2
+    assert "went away" in complaint(capsys)
+    assert [row.model for row in results.read(output)] == ["int8"]
+    device.faults.hang_up_at = None
+    subprocess.run([server, "disconnect", device.serial], capture_output=True)
+    connect(server, device)
+    assert run(models / "int8.tflite", models / "float32.tflite", *words, "--resume") == 0
+    assert [row.model for row in results.read(output)] == ["int8", "float32"]
+
+
+def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    device.faults.cut_output_at = "ld-linux-aarch64"
+    assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
+    assert "no complete result" in complaint(capsys)
+    assert not output.exists()
+
+
+def test_a_slow_link_ends_at_its_timeout(device, models, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(adb, "CALL_TIMEOUT", 1.0)
+    device.faults.seconds_a_packet = 2.0
+    assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
+    assert "took longer than 1 s" in complaint(capsys)
+
+
+def test_a_processor_that_computes_wrongly_is_caught(server, plug, models, tmp_path, capsys):
+    connect(server, plug(cpu="max"))
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 3
+    assert "its latency is withheld" in complaint(capsys)
+    assert not output.exists()
