@@ -16,7 +16,7 @@ from pathlib import Path
 OUTPUT = Path("demo-output")
 EPOCHS = {"lenet5": 20, "mobilenet_v2": 15}
 QAT_EPOCHS = 2
-MODES = {"float32": "float32", "int8": "int8, post-training", "int8-qat": "int8, QAT"}
+MODES = {"float32": "float32", "int8": "int8 PTQ", "int8-qat": "int8 QAT"}
 RESULTS = OUTPUT / "latency.jsonl"
 PICTURE = OUTPUT / "accuracy-latency.png"
 

@@ -157,6 +157,11 @@ class Builder:
             return x
         if name not in ACTIVATIONS:
             raise InputError(f"activation {name!r} is not known; use one of {', '.join(sorted(ACTIVATIONS))}")
+        if name == "silu":  # TFLite has no such operator, and int8 needs a range for each of its two
+            return self.add("multiply", x, self.add("activation", x, function="sigmoid"))
+        if name == "hard_sigmoid":
+            shifted = self.activation(self.add("add", x, weights={"term": 3.0}), "relu6")
+            return self.add("multiply", shifted, weights={"factor": 1 / 6})
         return self.add("activation", x, function=name)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
@@ -365,6 +370,17 @@ def _concatenate(build: Builder, layer: Any, inputs: list[str]) -> str:
 def _rescaling(build: Builder, layer: Any, x: str) -> str:
     x = build.add("multiply", x, weights={"factor": np.asarray(layer.scale, np.float32)})
     return build.add("add", x, weights={"term": np.asarray(layer.offset, np.float32)}) if np.any(layer.offset) else x
+
+
+@register_bridge(layers.Normalization)
+def _normalization(build: Builder, layer: Any, x: str) -> str:
+    mean, variance = (np.asarray(_numpy(value), np.float64).reshape(-1) for value in (layer.mean, layer.variance))
+    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
+    if layer.invert:
+        x = build.add("multiply", x, weights={"factor": 1 / factor})
+        return build.add("add", x, weights={"term": mean})
+    x = build.add("multiply", x, weights={"factor": factor})
+    return build.add("add", x, weights={"term": -mean * factor})
 
 
 @_register_operation("Add")

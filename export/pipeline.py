@@ -26,8 +26,8 @@ from export.samples import Images, Inputs, as_inputs, check_calibration, check_r
 from export.wire import Arrays
 from keras_classics.files import replacing
 
-Mode = Literal["float32", "int8"]
-MODES = ("float32", "int8")
+Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
 IO_TYPES = ("int8", "uint8", "float32")
 COMPARED_SAMPLES = 256
 SELF_CHECKED_SAMPLES = 2
@@ -96,15 +96,18 @@ def export_tflite(
     Args:
         model: functional or Sequential, built under any backend.
         path: of the file; replaced only by a file that passed every check.
-        mode: "float32", or "int8" for integer arithmetic throughout.
+        mode: "float32"; "float16" (weights stored in 16 bits); "dynamic" (8-bit weights, float in and
+            out, no data needed); "int8" (integer arithmetic throughout); "int16x8" (the same with
+            16-bit activations).
         calibration: representative samples (N, …) in the model's own input range, or a tuple or
-            dict of them by input; needed for int8.
-        io: dtype of an int8 file's inputs and outputs: "int8", "uint8" or "float32".
+            dict of them by input; needed for the integer modes.
+        io: dtype of an int8 file's inputs and outputs: "int8", "uint8" or "float32". Those of
+            int16x8 are int16, or float32 if that is asked for.
         evaluation: (samples, class numbers): the accuracy of model and file on all of it.
         qat: fine-tune by TF-MOT's quantization-aware training first; the trained weights, carried
             back into the Keras model, are saved beside the file (`.keras`). `model` is unchanged.
         ptq: where int8 activation ranges come from: "tuned" takes the mean of the samples' extremes,
-            "plain" leaves them to the converter.
+            "plain" leaves them to the converter, as int16x8 always does.
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, if known; data outside it is refused.
         max_drop: the accuracy that int8 may lose, in percentage points.
@@ -156,8 +159,8 @@ def export_tflite(
                     _save(model, keras_model)
                 training |= {"epochs": qat.epochs, "history": history, "keras_accuracy": tuned}
             with clock("convert"):
-                samples = {"samples": calibrating} if mode == "int8" and ranges is None else {}
-                content = worker.convert(graph, mode, io if mode == "int8" else "float32", ranges=ranges, **samples)
+                samples = {"samples": calibrating} if calibrating and ranges is None else {}
+                content = worker.convert(graph, mode, _io_type(mode, io), ranges=ranges, **samples)
                 temporary.write_bytes(content)
             with clock("verify"):
                 before, after = _logits_and_outputs(graph, worker, compared)
@@ -189,7 +192,7 @@ def export_tflite(
                 parity=parity.as_json() | {"compared_on": _source(evaluating, calibrating)},
                 calibration={"count": len(calibrating[0]), "digest": digest(calibrating)} if calibrating else None,
                 input_range=list(input_range) if input_range else None,
-                ptq=ptq if mode == "int8" else None,
+                ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
                 qat=training,
                 gate={"passed": not lost, "faults": lost, "max_drop": max_drop, "enforced": gate},
                 keras_model=str(keras_model) if keras_model else None,
@@ -198,6 +201,12 @@ def export_tflite(
             )
             report.write(temporary_report)
     return report
+
+
+def _io_type(mode: str, io: str) -> str:
+    if mode == "int16x8" and io != "float32":
+        return "int16"
+    return io if mode == "int8" else "float32"
 
 
 class Clock:
@@ -217,8 +226,8 @@ def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any) -> 
     for what, value, known in (("mode", mode, MODES), ("io", io, IO_TYPES), ("ptq", ptq, ("tuned", "plain"))):
         if value not in known:
             raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
-    if mode == "int8" and calibration is None:
-        raise InputError("int8 needs representative data for its ranges; give calibration=")
+    if mode in verify.INTEGER_MODES and calibration is None:
+        raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
     if qat and mode != "int8":
         raise InputError(f"quantization-aware training is for int8, not {mode}")
 

@@ -91,7 +91,7 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
         raise InputError("--qat needs labelled images to train on; give --data")
     without_data = not (trained or options.data or options.calibration or options.weights == "random")
     if integer and without_data:
-        raise InputError("int8 needs representative images for its ranges; give --data or --calibration")
+        raise InputError(f"{options.mode} needs representative images for its ranges; give --data or --calibration")
 
 
 def _loaded(path: Path, options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:

@@ -20,6 +20,13 @@ from keras_classics.errors import ArgumentParser, command_line
 DEFAULT_MODEL = "mobilenet_v2"
 DEFAULT_EPOCHS = 15
 DEFAULT_QAT_EPOCHS = 2
+MODES = {
+    "float32": "32-bit floats (the default)",
+    "float16": "weights stored in 16 bits",
+    "dynamic": "8-bit weights, float in and out; needs no data",
+    "int8": "integer arithmetic throughout",
+    "int16x8": "the same with 16-bit activations; slow",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "model", nargs="?", default=DEFAULT_MODEL, help="a name of keras_classics.list_models(), or a .keras file"
     )
     modes = result.add_mutually_exclusive_group()
-    for mode, text in {"float32": "32-bit floats (the default)", "int8": "integer arithmetic throughout"}.items():
+    for mode, text in MODES.items():
         modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=text)
     quantization = result.add_argument_group("quantization")
     quantization.add_argument("--qat", action="store_true", help="fine-tune under simulated int8 (TF-MOT) first")
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, train or load, export, and say what came of it."""
     options = parser().parse_args(arguments)
     options.mode = options.mode or "float32"
-    integer = options.mode != "float32"
+    integer = options.mode in ("int8", "int16x8")
     _check_folder(Path(options.output))
     from export.client import Worker
     from export.pipeline import export_tflite

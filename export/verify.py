@@ -16,7 +16,8 @@ from export.interpreter import Interpreter
 from export.samples import Images, Inputs, batches
 
 SURE = 0.5
-FLOAT_PARITY = {"float32": 1e-4}
+FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
+INTEGER_MODES = ("int8", "int16x8")
 LEAST_SQNR_DB = 10.0
 LEAST_AGREEMENT = 0.95
 
@@ -113,7 +114,7 @@ def accuracy(run: Callable[[Inputs], list[np.ndarray]], inputs: Sequence[Images]
 
 def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
     """All outputs of a Keras model for one batch."""
-    result = model(batch if len(batch) > 1 else batch[0], training=False)
+    result = model(keras.tree.pack_sequence_as(model.input, batch), training=False)
     return [np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(result)]
 
 
@@ -126,7 +127,7 @@ def structural_faults(mode: str, found: Audit, parity: Parity, graph_error: floa
         faults.append("the file holds variables (VAR_HANDLE): it was not frozen")
     if not np.isfinite(parity.relative_rms):
         faults.append("its outputs are not finite")
-    if mode == "int8" and found.float_islands:
+    if mode in INTEGER_MODES and found.float_islands:
         faults.append(f"{len(found.float_islands)} operators compute in float: {', '.join(found.float_islands[:3])}")
     limit = FLOAT_PARITY.get(mode)
     if limit and parity.relative_rms > limit:
@@ -137,7 +138,7 @@ def structural_faults(mode: str, found: Audit, parity: Parity, graph_error: floa
 
 
 def accuracy_faults(mode: str, parity: Parity, accuracies: tuple[float, float] | None, max_drop: float) -> list[str]:
-    """What an integer file lost too much of: accuracy (float, file) where there are labels, else agreement."""
+    """What a quantized file lost too much of: accuracy (float, file) where there are labels, else agreement."""
     if mode in FLOAT_PARITY:
         return []
     if accuracies:

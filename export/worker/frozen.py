@@ -40,11 +40,11 @@ def convert(
     """A TFLite file of the graph at batch 1.
 
     Args:
-        mode: "float32" or "int8".
-        io: dtype of the file's inputs and outputs in an integer mode: int8, uint8 or float32.
+        mode: float32, float16, dynamic, int8 or int16x8.
+        io: dtype of the file's inputs and outputs: float32, or in integer modes an integer.
         ranges: of activations, by operation: fixes every int8 scale.
         samples: representative inputs, (N, …) each, from which the converter itself takes the
-            ranges where `ranges` is not given.
+            ranges of an integer mode where `ranges` is not given.
     """
     signature = [
         tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
@@ -58,13 +58,42 @@ def convert(
         return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], None)
-    if mode == "int8":
+    target = converter.target_spec
+    if mode == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        target.supported_types = [tf.float16]
+    elif mode in ("int8", "int16x8"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(io)
         if ranges is None:
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            integer = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+            wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            target.supported_ops = [integer if mode == "int8" else wide]
             converter.representative_dataset = lambda: _one_by_one(samples or [])
-    return converter.convert()
+    content = converter.convert()
+    return with_dynamic_range(content) if mode == "dynamic" else content
+
+
+def with_dynamic_range(content: bytes) -> bytes:
+    """The float file with 8-bit weights, one scale for each output channel, in convolutions and dense layers.
+
+    Depthwise convolutions stay float: with quantized weights they run slower than in float
+    (XNNPACK has no such kernel), and they hold few of the weights.
+    """
+    from litert_quantizer import qtyping, quantizer
+
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+    )
+    integer = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER, explicit_dequantize=False
+    )
+    names = qtyping.TFLOperationName
+    found = quantizer.Quantizer(bytearray(content))
+    for name in (names.CONV_2D, names.FULLY_CONNECTED):
+        found.update_quantization_recipe(regex=".*", operation_name=name, op_config=integer)
+    result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
 
 
 def _one_by_one(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:

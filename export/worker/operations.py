@@ -61,8 +61,6 @@ _ACTIVATIONS = {
     "sigmoid": tf.sigmoid,
     "tanh": tf.tanh,
     "softmax": tf.nn.softmax,
-    "silu": lambda x: x * tf.sigmoid(x),
-    "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) * (1 / 6),
     "hard_silu": lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
 }
 
