@@ -91,14 +91,15 @@ def show(console) -> None:
     import json
 
     import numpy as np
+    from rich import box
     from rich.table import Table
 
     from android_bench import results
 
     rows = results.read(RESULTS)
     caption = "latency in µs on this CPU with 1 thread, LiteRT, all repeats together; *: tflite-runtime"
-    table = Table(title="1,000 test digits of the MNIST sample", caption=caption)
-    for column in ("model", "mode", "accuracy", "kB", "p50", "p90", "p50*", "operators", "integer only"):
+    table = Table(title="1,000 test digits of the MNIST sample", caption=caption, box=box.SIMPLE_HEAD)
+    for column in ("model", "mode", "accuracy", "kB", "p50", "p90", "p50*", "ops", "int only"):
         table.add_column(column, justify="left" if column in ("model", "mode") else "right")
     points = []
     for name in EPOCHS:
