@@ -57,7 +57,9 @@ class InputRange:
 
 
 def recorded_range(model_path: Path) -> InputRange | None:
-    """The range that training recorded beside a `.keras` file, in `STEM.preprocess.json`; None if there is none.
+    """The range recorded beside a `.keras` file, in `STEM.preprocess.json`; None if there is none.
+
+    Training writes `input_range`; `keras_classics.Preprocessing.description()` has `mean` and `std`.
 
     Raises:
         InputError: the file is there and cannot be understood.
@@ -66,7 +68,10 @@ def recorded_range(model_path: Path) -> InputRange | None:
     if not path.is_file():
         return None
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))["input_range"]
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        if "mean" in content:
+            return InputRange.normalized(tuple(content["mean"]), tuple(content["std"]))
+        value = content["input_range"]
         return InputRange.parse(value if isinstance(value, str) else "{},{}".format(*value))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path} does not say an input_range; write it as [low, high], or remove the file") from error

@@ -16,7 +16,7 @@ from export.errors import InputError
 from export.inputs import InputRange, recorded_range
 from export.pipeline import QuantizationAwareTraining
 from export.samples import PartImages
-from keras_classics import data, image_folder, registry, train, weights
+from keras_classics import data, image_folder, preprocessing_for, published, registry, train, weights
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
 
@@ -57,7 +57,7 @@ def prepare(options: argparse.Namespace, integer: bool) -> Job:
         input_range = None
     else:
         model, dataset = _built(options)
-        input_range = None
+        input_range = _published_range(options)
     chosen = InputRange.parse(options.input_range) if options.input_range else input_range or InputRange.between(0, 1)
     random_weights = named and options.weights == "random"
     return Job(
@@ -119,6 +119,14 @@ def _built(options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
         arguments |= registry.recipe_arguments(options.model, shape)
     model = registry.create_model(options.model, **arguments)
     return model, _agreeing(model, dataset, options.model)
+
+
+def _published_range(options: argparse.Namespace) -> InputRange | None:
+    """What published weights were trained on; None for random ones and files."""
+    if options.weights not in published.names(options.model):
+        return None
+    preprocessing = preprocessing_for(options.model, options.weights)
+    return InputRange.normalized(preprocessing.mean, preprocessing.std)
 
 
 def _trained(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
