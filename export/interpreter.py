@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
+from export.quiet import quiet_stderr
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Interpreter:
         resolvers = interpreter.OpResolverType
         resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inspect else resolvers.AUTO
         try:
-            with _quiet():
+            with quiet_stderr():  # it says which delegate it made
                 self._interpreter = interpreter.Interpreter(
                     model_content=content,
                     experimental_op_resolver_type=resolver,
@@ -102,16 +102,3 @@ def _port(details: dict[str, Any]) -> Port:
     scale, zero_point = details["quantization"]
     shape = tuple(int(size) for size in details["shape"])
     return Port(int(details["index"]), shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the runtime's own lines on standard error (it says which delegate it made) to itself."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -1,0 +1,185 @@
+"""The command that `python -m export.tflite` runs: train or load, export, say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from export.report import Report
+from keras_classics.errors import ArgumentParser, command_line
+
+DEFAULT_MODEL = "mobilenet_v2"
+DEFAULT_EPOCHS = 15
+DEFAULT_QAT_EPOCHS = 2
+MODES = {
+    "float32": "32-bit floats (the default)",
+    "float16": "weights stored in 16 bits",
+    "dynamic": "8-bit weights, float in and out; needs no data",
+    "int8": "integer arithmetic throughout",
+    "int16x8": "the same with 16-bit activations; slow",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = ArgumentParser(
+        prog="python -m export.tflite",
+        description="From a model's name or a .keras file to a verified TFLite file and its report.",
+    )
+    result.add_argument(
+        "model", nargs="?", default=DEFAULT_MODEL, help="a name of keras_classics.list_models(), or a .keras file"
+    )
+    modes = result.add_mutually_exclusive_group()
+    for mode, text in MODES.items():
+        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=text)
+    quantization = result.add_argument_group("quantization")
+    quantization.add_argument("--qat", action="store_true", help="fine-tune under simulated int8 (TF-MOT) first")
+    quantization.add_argument("--qat-epochs", type=_positive, default=DEFAULT_QAT_EPOCHS, metavar="N")
+    quantization.add_argument(
+        "--ptq", choices=("tuned", "plain"), default="tuned", help="where int8 ranges come from: ours, the converter's"
+    )
+    quantization.add_argument(
+        "--io", choices=("int8", "uint8", "float32"), default="int8", help="type of in- and output"
+    )
+    quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
+    quantization.add_argument(
+        "--max-drop", type=float, default=1.0, metavar="POINTS", help="accuracy that int8 may lose (default 1.0)"
+    )
+    quantization.add_argument("--no-gate", action="store_true", help="ship a file that lost more, and say so")
+    source = result.add_argument_group("model and data")
+    source.add_argument("--weights", metavar="W", help="a checkpoint's name, a file, or 'random'; else it is trained")
+    source.add_argument(
+        "--data", help="mnist (default for training), fashion-mnist, digits, or a folder of class folders"
+    )
+    source.add_argument("--calibration", metavar="PATH", help="a folder of images, or .npz/.npy in the model's range")
+    source.add_argument(
+        "--input-range", metavar="LOW,HIGH", help="of the model's input: 0,1 or -1,1 or 0,255 or imagenet"
+    )
+    source.add_argument(
+        "--epochs", type=_positive, default=DEFAULT_EPOCHS, metavar="N", help="of training (default 15)"
+    )
+    source.add_argument("--seed", type=int, default=0, metavar="N")
+    source.add_argument("--input-shape", type=_positive, nargs=3, metavar=("H", "W", "C"))
+    source.add_argument("--classes", type=_positive, metavar="N")
+    source.add_argument(
+        "--import", dest="import_module", metavar="MODULE", help="a module that registers custom layers"
+    )
+    result.add_argument("--output", default="exports", metavar="DIR", help="folder for the results (default exports)")
+    result.add_argument("--benchmark", action="store_true", help="then time the file on this CPU")
+    result.add_argument("--verbose", action="store_true", help="show the converter's messages")
+    return result
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+@command_line
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, train or load, export, and say what came of it."""
+    options = parser().parse_args(arguments)
+    options.mode = options.mode or "float32"
+    integer = options.mode in ("int8", "int16x8")
+    _check_folder(Path(options.output))
+    from export.client import Worker
+    from export.pipeline import export_tflite
+    from export.prepare import prepare
+
+    job = prepare(options, integer)
+    path = Path(options.output) / f"{job.name}-{options.mode}.tflite"
+    with StepProgress() as progress, Worker(options.verbose, progress) as worker:
+        report = export_tflite(
+            job.model,
+            path,
+            options.mode,
+            calibration=job.calibration,
+            io=options.io,
+            evaluation=job.evaluation,
+            qat=job.qat,
+            ptq=options.ptq,
+            logits=options.logits,
+            input_range=job.input_range.limits,
+            max_drop=options.max_drop,
+            gate=job.gate,
+            name=job.name,
+            worker=worker,
+        )
+    show(report)
+    if options.benchmark:
+        sys.stdout.flush()
+        subprocess.run([sys.executable, "-m", "android_bench", "run", str(path)], check=True)
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out that nothing can be written before minutes of work, not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+
+
+class StepProgress:
+    """A bar for what the worker says of its long steps; on a terminal only."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> StepProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, message: Mapping[str, Any]) -> None:
+        step = message["step"]
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, figures="")
+        rest = {name: value for name, value in message.items() if name not in ("step", "done", "total")}
+        figures = " ".join(f"{name} {value:.4f}" for name, value in rest.items())
+        self._progress.update(self._tasks[step], completed=message["done"], total=message["total"], figures=figures)
+
+
+def show(report: Report) -> None:
+    """Print what was exported."""
+    table = Table(show_header=False, box=None)
+    if report.accuracy is not None and report.float_accuracy is not None:
+        drop = f", float {report.float_accuracy:.2%}"
+        table.add_row("accuracy", f"{report.accuracy:.2%} of {report.evaluated} test images{drop}")
+    if report.qat and report.qat["ptq_accuracy"] is not None:
+        table.add_row("", f"{report.qat['ptq_accuracy']:.2%} without quantization-aware training")
+    parity = report.parity
+    sqnr = "" if parity["sqnr_db"] is None else f", SQNR {parity['sqnr_db']:.1f} dB"
+    agreement = parity["argmax_agreement"]
+    agreeing = "" if agreement is None else f", same class {agreement:.1%}"
+    table.add_row("against float", f"relative RMS {parity['relative_rms']:.2g}{sqnr}{agreeing}")
+    table.add_row("size", f"{report.size_bytes:,} bytes ({report.gzip_bytes:,} gzipped)")
+    integer = "integer only" if report.fully_integer else "with float tensors"
+    table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.ops.items()) + f" ({integer})")
+    for end, port in (("input", report.input), ("output", report.output)):
+        scale = "" if port["scale"] is None else f", scale {port['scale']:.6g}, zero point {port['zero_point']}"
+        table.add_row(end, f"{port['dtype']} {tuple(port['shape'])}{scale}")
+    if report.gate["faults"]:
+        table.add_row("gate", f"would refuse: {'; '.join(report.gate['faults'])}")
+    if report.keras_model:
+        table.add_row("Keras model", report.keras_model)
+    table.add_row("file", report.path)
+    table.add_row("report", str(Path(report.path).with_suffix(".json")))
+    Console().print(table)

@@ -1,0 +1,72 @@
+"""Every architecture of keras.applications that people put on devices goes through, float and int8."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from export import Worker, export_tflite
+
+# (constructor, pixels a side, input range)
+ARCHITECTURES = {
+    "MobileNet": (64, (-1, 1)),
+    "MobileNetV2": (64, (-1, 1)),
+    "MobileNetV3Small": (64, (0, 255)),
+    "MobileNetV3Large": (64, (0, 255)),
+    "VGG16": (32, (-1, 1)),
+    "ResNet50": (64, (-1, 1)),
+    "ResNet50V2": (64, (-1, 1)),
+    "DenseNet121": (64, (-1, 1)),
+    "InceptionV3": (96, (-1, 1)),
+    "Xception": (96, (-1, 1)),
+    "EfficientNetB0": (64, (0, 255)),
+}
+FAST = ("MobileNetV2", "MobileNetV3Small")
+
+
+def photos(side: int, low: float, high: float) -> np.ndarray:
+    """Cut-outs of photographs, (32, side, side, 3), in the given range."""
+    from PIL import Image
+    from skimage import data
+
+    cuts = []
+    for photo in (data.chelsea(), data.coffee()):
+        height, width = photo.shape[:2]
+        for row in range(4):
+            for column in range(4):
+                cut = photo[row * height // 6 :, column * width // 6 :][: height // 3, : width // 3]
+                cuts.append(np.asarray(Image.fromarray(cut).resize((side, side))))
+    return np.stack(cuts).astype(np.float32) / 255 * (high - low) + low
+
+
+def lived_in(model: keras.Model) -> keras.Model:
+    """Batch normalizations as after training, not the identity that they start as."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            size = layer.moving_mean.shape
+            layer.moving_mean.assign(random.normal(0, 0.1, size))
+            layer.moving_variance.assign(random.uniform(0.5, 1.5, size))
+            for variable, values in ((layer.gamma, (0.5, 1.5)), (layer.beta, (-0.2, 0.2))):
+                if variable is not None:
+                    variable.assign(random.uniform(*values, size))
+    return model
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+)
+def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker) -> None:
+    side, input_range = ARCHITECTURES[name]
+    keras.utils.set_random_seed(0)
+    model = lived_in(getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10))
+    images = photos(side, *input_range)
+    report = export_tflite(model, tmp_path / "float.tflite", evaluation=None, worker=worker)
+    assert report.parity["relative_rms"] <= 1e-4
+    report = export_tflite(
+        model, tmp_path / "int8.tflite", "int8", calibration=images, input_range=input_range, worker=worker
+    )
+    assert report.fully_integer
+    assert report.requantizations == 0
+    assert report.parity["sqnr_db"] >= 20
