@@ -22,7 +22,8 @@ calibration = np.load(data)
 with Worker() as worker:
     for mode in ("float32", "int8"):
         model = keras.saving.load_model(model_path)
-        export_tflite(model, f"{folder}/{mode}.tflite", mode, calibration=calibration, input_range=(0, 1), worker=worker)
+        options = dict(calibration=calibration, input_range=(0, 1), worker=worker)
+        export_tflite(model, f"{folder}/{mode}.tflite", mode, **options)
 """
 
 
