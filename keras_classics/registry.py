@@ -292,6 +292,15 @@ def create_model(name: str, /, **arguments: Any) -> keras.Model:
     return constructor(**arguments)
 
 
+def abstract_model(name: str, /, **arguments: Any) -> keras.Model:
+    """The model without memory for its weights, to be counted and drawn but never called.
+
+    Takes and raises what `create_model` does.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        return create_model(name, **arguments)
+
+
 def recipe_arguments(name: str, input_shape: blocks.Shape) -> dict[str, Any]:
     """What our training recipes pass to `create_model(name)` for images of `input_shape`."""
     sides = [side for side in blocks.sides(input_shape) if side is not None]

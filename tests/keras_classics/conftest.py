@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
+from keras_classics import registry
 
 # Every architecture and variant, small: name, arguments.
 VARIANTS = {
@@ -45,42 +46,37 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def abstract_model():
-    """Build a model by name without allocating its weights, so that the largest cost nothing."""
-
-    def build(name, /, **arguments):
-        with keras.StatelessScope(initialize_variables=False):
-            return kc.create_model(name, **arguments)
-
-    yield build
+    """`registry.abstract_model`, and afterwards Keras without memory of the weights that were never made."""
+    yield registry.abstract_model
     keras.backend.clear_session()
+
+
+def randomized(model, seed=0):
+    """Give every weight of `model` a random value that keeps signals about as large as they are."""
+    generator = np.random.default_rng(seed)
+    for variable in model.weights:
+        noise = generator.standard_normal(variable.shape)
+        if len(variable.shape) > 1:
+            noise *= np.sqrt(2 / np.prod(variable.shape[:-1]))
+        elif "variance" in variable.path or "gamma" in variable.path:
+            noise = 1 + 0.1 * np.abs(noise)
+        else:
+            noise *= 0.1
+        variable.assign(noise.astype("float32"))
+    return model
+
+
+def outputs_of(model, count=2):
+    """The outputs of `model`, a list of arrays, on random images that are the same each time."""
+    images = np.random.default_rng(1).random((count, *model.input_shape[1:]), "float32")
+    return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(model(images))]
 
 
 @pytest.fixture
 def randomize():
-    """Give every weight of a model a random value that keeps signals about as large as they are."""
-
-    def values(model, seed=0):
-        generator = np.random.default_rng(seed)
-        for variable in model.weights:
-            noise = generator.standard_normal(variable.shape)
-            if len(variable.shape) > 1:
-                noise *= np.sqrt(2 / np.prod(variable.shape[:-1]))
-            elif "variance" in variable.path or "gamma" in variable.path:
-                noise = 1 + 0.1 * np.abs(noise)
-            else:
-                noise *= 0.1
-            variable.assign(noise.astype("float32"))
-        return model
-
-    return values
+    return randomized
 
 
 @pytest.fixture
 def outputs():
-    """The outputs of a model, a list of arrays, on random images that are the same each time."""
-
-    def run(model, count=2):
-        images = np.random.default_rng(1).random((count, *model.input_shape[1:]), "float32")
-        return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(model(images))]
-
-    return run
+    return outputs_of
