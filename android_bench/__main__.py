@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from android_bench import compare, results, table
+from android_bench import compare, report, results, table
 from android_bench.errors import InputError, command_line
 from android_bench.jobs import Configuration, Target
 from android_bench.measure import Plan, measure
@@ -94,6 +94,9 @@ def parser() -> argparse.ArgumentParser:
     comparing.add_argument("base", metavar="BASE.jsonl")
     comparing.add_argument("new", metavar="NEW.jsonl")
     comparing.add_argument("--max-regression", type=share, default=0.05, metavar="SHARE", help="default 0.05")
+    reporting = commands.add_parser("report", help="write one HTML page, and its figures as .csv and .md")
+    reporting.add_argument("results", nargs="+", metavar="RESULTS.jsonl")
+    reporting.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE.html")
     commands.add_parser("devices", help="list what can be measured on")
     return top
 
@@ -171,6 +174,13 @@ def compare_command(options: argparse.Namespace) -> None:
     compare.refuse_regressions(comparisons)
 
 
+def report_command(options: argparse.Namespace) -> None:
+    """Write the page and the tables beside it."""
+    rows = [row for path in dict.fromkeys(options.results) for row in results.read(path)]
+    for path in report.write(rows, options.output):
+        terminal().print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
 def devices_command(options: argparse.Namespace) -> None:
     """List this machine and every Android device that adb sees."""
     own = python_runner.device()
@@ -194,7 +204,7 @@ def terminal() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
-COMMANDS = {"run": run_command, "compare": compare_command, "devices": devices_command}
+COMMANDS = {"run": run_command, "compare": compare_command, "report": report_command, "devices": devices_command}
 
 
 @command_line

@@ -1,0 +1,173 @@
+"""Charts as SVG and HTML text: no script, no font and no file from elsewhere; colours come from the page's style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+COLOURS = 6
+WIDTH, HEIGHT = 520, 330
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+LABEL_STEP = 16
+BINS = 80
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mark: where it is, what stands beside it, and what a pointer over it shows."""
+
+    x: float
+    y: float
+    label: str
+    detail: str
+    colour: int
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Return the points that no other beats in both, lowest x first: the least x for each attainable y."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda each: (each.x, -each.y)):
+        if not best or point.y > best[-1].y:
+            best.append(point)
+    return best
+
+
+def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
+    """Return points over a logarithmic x, with the Pareto front (little x, much y) as a line."""
+    x_scale, x_ticks = _log_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
+    y_scale, y_ticks = _linear_scale([point.y for point in points], HEIGHT - BOTTOM, TOP)
+    parts = _axes(x_scale, x_ticks, y_scale, y_ticks, x_title, y_title)
+    line = " ".join(f"{x_scale(point.x):.1f},{y_scale(point.y):.1f}" for point in front(points))
+    parts.append(f'<polyline class="front" points="{line}"/>')
+    parts += _marks(points, x_scale, y_scale)
+    return _svg(parts, f"{y_title} against {x_title}")
+
+
+def lines(series: Sequence[Sequence[Point]], x_title: str, y_title: str, from_zero: bool) -> str:
+    """Return one line for each series, labelled at its end."""
+    points = [point for each in series for point in each]
+    x_scale, _ = _linear_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
+    ticks = sorted({point.x for point in points})
+    x_ticks = ticks if len(ticks) <= 8 else [ticks[0], ticks[-1]]
+    lowest = [0.0] if from_zero else []
+    y_scale, y_ticks = _linear_scale([*lowest, *(point.y for point in points)], HEIGHT - BOTTOM, TOP)
+    parts = _axes(x_scale, x_ticks, y_scale, y_ticks, x_title, y_title)
+    for each in series:
+        path = " ".join(f"{x_scale(point.x):.1f},{y_scale(point.y):.1f}" for point in each)
+        parts.append(f'<polyline class="line c{each[0].colour % COLOURS}" points="{path}"/>')
+    parts += _marks(points, x_scale, y_scale)
+    return _svg(parts, f"{y_title} against {x_title}")
+
+
+def histograms(rows: Sequence[tuple[str, Sequence[float], float, int]], unit: Callable[[float], str]) -> str:
+    """Return one histogram a row over a shared logarithmic axis: (label, samples, median, colour)."""
+    everything = [value for _, samples, _, _ in rows for value in samples]
+    low, high = math.log(min(everything)), math.log(max(everything))
+    margin = max(0.02, (high - low) * 0.03)
+    low, high = low - margin, high + margin
+    edges = np.linspace(low, high, BINS + 1)
+    parts = []
+    for label, samples, median, colour in rows:
+        counts, _ = np.histogram(np.log(np.asarray(samples)), edges)
+        heights = counts / counts.max() * 26
+        steps = " ".join(f"L{i},{28 - h:.1f} L{i + 1},{28 - h:.1f}" for i, h in enumerate(heights))
+        middle = (math.log(median) - low) / (high - low) * BINS
+        parts.append(
+            f'<div class="row"><div class="name">{escape(label)}<b>{escape(unit(median))}</b></div>'
+            f'<svg class="histogram" viewBox="0 0 {BINS} 28" preserveAspectRatio="none" aria-hidden="true">'
+            f'<path class="c{colour % COLOURS}" d="M0,28 {steps} L{BINS},28 Z"/>'
+            f'<line class="median" x1="{middle:.2f}" x2="{middle:.2f}" y1="0" y2="28"/></svg></div>'
+        )
+    middle = math.exp((low + high) / 2)
+    ends = "".join(f"<span>{escape(unit(value))}</span>" for value in (math.exp(low), middle, math.exp(high)))
+    return f'<div class="rows">{"".join(parts)}<div class="scale">{ends}</div></div>'
+
+
+def bars(rows: Sequence[tuple[str, float]], unit: Callable[[float], str]) -> str:
+    """Return horizontal bars from zero: (label, value)."""
+    largest = max(value for _, value in rows) or 1.0
+    parts = [
+        f'<div class="row"><div class="name">{escape(label)}<b>{escape(unit(value))}</b></div>'
+        f'<div class="bar" style="width:{100 * value / largest:.1f}%"></div></div>'
+        for label, value in rows
+    ]
+    return f'<div class="rows">{"".join(parts)}</div>'
+
+
+Scale = Callable[[float], float]
+
+
+def _log_scale(values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
+    low, high = math.log10(min(values)), math.log10(max(values))
+    margin = max(0.08, (high - low) * 0.08)
+    low, high = low - margin, high + margin
+    steps = [factor * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for factor in (1, 2, 5)]
+    ticks = [step for step in steps if low <= math.log10(step) <= high]
+    if len(ticks) > 6:
+        ticks = [step for step in ticks if math.log10(step).is_integer()] or ticks[:6]
+    return lambda value: start + (math.log10(value) - low) / (high - low) * (end - start), ticks
+
+
+def _linear_scale(values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
+    step = 10.0 ** math.floor(math.log10((high - low + 2 * margin) / 3))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low + 2 * margin) / (step * factor) <= 5)
+    low, high = low - margin if low else 0.0, high + margin
+    ticks = [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return lambda value: start + (value - low) / (high - low) * (end - start), ticks
+
+
+def _axes(
+    x_scale: Scale, x_ticks: Sequence[float], y_scale: Scale, y_ticks: Sequence[float], x_title: str, y_title: str
+) -> list[str]:
+    parts = []
+    for tick in y_ticks:
+        y = y_scale(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick:.6g}</text>')
+    for tick in x_ticks:
+        x = x_scale(tick)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:.6g}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>')
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(
+        f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{escape(y_title)}</text>'
+    )
+    return parts
+
+
+def _marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> list[str]:
+    """Return the dots, and their labels on the side with more room, moved down where they would overlap."""
+    parts = []
+    taken: list[float] = []
+    for point in sorted(points, key=lambda each: -each.y):
+        x, y = x_scale(point.x), y_scale(point.y)
+        parts.append(
+            f'<circle class="c{point.colour % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+            f"<title>{escape(point.detail)}</title></circle>"
+        )
+        if not point.label:
+            continue
+        line = y + 4
+        while any(abs(line - other) < LABEL_STEP for other in taken):
+            line += LABEL_STEP
+        taken.append(line)
+        right = x < (LEFT + WIDTH) / 2
+        parts.append(
+            f'<text class="label" x="{x + 9 if right else x - 9:.1f}" y="{line:.1f}" '
+            f'text-anchor="{"start" if right else "end"}">{escape(point.label)}</text>'
+        )
+    return parts
+
+
+def _svg(parts: Sequence[str], title: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg>"
+    )

@@ -1,0 +1,317 @@
+"""Results as one page that needs nothing else, and the same figures as CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from android_bench import charts
+from android_bench.charts import Point
+from android_bench.errors import InputError
+from android_bench.files import write_text
+from android_bench.results import Row, Summary, cell, summarize
+from android_bench.stats import percentile, percentile_interval
+from android_bench.table import milliseconds, undelegated_reason
+
+STYLE = Path(__file__).parent / "report.css"
+MOST_OPERATORS = 12
+VARYING: tuple[tuple[str, Callable[[Row], Any], str], ...] = (
+    ("target", lambda row: row.target, "{}"),
+    ("runtime", lambda row: row.runtime, "{}"),
+    ("version", lambda row: row.runtime_version, "{}"),
+    ("delegate", lambda row: row.delegate, "delegate {}"),
+    ("threads", lambda row: row.threads, "threads: {}"),
+    ("cores", lambda row: tuple(row.cpus), "cores {}"),
+)
+
+
+def write(rows: Sequence[Row], output: Path) -> list[Path]:
+    """Write the page to `output` and the figures beside it as .csv and .md; return the three paths.
+
+    Raises InputError where there are no rows or `output` is not an .html file.
+    """
+    if not rows:
+        raise InputError("the results hold no row; measure something first with python -m android_bench run")
+    if output.suffix != ".html":
+        raise InputError(f"{output} should end in .html; its .csv and .md are written beside it")
+    summaries = sorted(summarize(rows), key=lambda each: cell(each.rows[0]))
+    texts = {".html": page(summaries), ".csv": as_csv(summaries), ".md": as_markdown(summaries)}
+    paths = [output.with_suffix(suffix) for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def figures(summary: Summary) -> dict[str, Any]:
+    """Return the figures of one model in one configuration on one target; times in milliseconds."""
+    row = summary.rows[0]
+    samples = [sample for each in summary.rows for sample in each.samples_us]
+    interval = percentile_interval([each.samples_us for each in summary.rows], 50)
+    return {
+        "model": row.model,
+        "mode": row.mode or "",
+        "accuracy": "" if row.accuracy is None else f"{row.accuracy:.4f}",
+        "threads": row.threads,
+        "p50": milliseconds(summary.p50_us),
+        "p50 95 %": f"{milliseconds(interval.low)}–{milliseconds(interval.high)}" if interval else "",
+        "p90": milliseconds(summary.p90_us),
+        "p95": milliseconds(percentile(samples, 95)),
+        "p99": milliseconds(percentile(samples, 99)),
+        "min": milliseconds(summary.minimum_us),
+        "init": milliseconds(summary.init_us),
+        "peak MB": "" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
+        "target": row.target,
+        "runtime": f"{row.runtime} {row.runtime_version}",
+        "delegate": row.delegate,
+        "delegated": "" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}",
+        "samples": len(samples),
+        "emulated": "yes" if row.emulated else "no",
+        "noisy": f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy else "no",
+        "sha256": row.model_sha256,
+    }
+
+
+def as_csv(summaries: Sequence[Summary]) -> str:
+    """Return the figures as CSV with a header line."""
+    rows = [figures(summary) for summary in summaries]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_markdown(summaries: Sequence[Summary]) -> str:
+    """Return the figures as a Markdown table."""
+    rows = [figures(summary) for summary in summaries]
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[str(value).replace("|", "\\|") for value in row.values()] for row in rows]
+    return "Latency in milliseconds, batch 1.\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def page(summaries: Sequence[Summary]) -> str:
+    """Return the HTML page."""
+    rows = [row for summary in summaries for row in summary.rows]
+    times = sorted(row.time for row in rows)
+    period = times[0][:10] if times[0][:10] == times[-1][:10] else f"{times[0][:10]} to {times[-1][:10]}"
+    targets = {row.target for row in rows}
+    labels = label(summaries)
+    sections = [
+        ("Figures", _figures(summaries)),
+        ("Accuracy against latency", _accuracy(summaries, labels)),
+        ("Distribution of latency", _distributions(summaries, labels)),
+        ("Operators", _operators(summaries, labels)),
+        ("Threads", _threads(summaries)),
+        ("Temperature", _temperature(rows)),
+        ("What to know before believing a figure", _notes(summaries, labels)),
+        ("Devices", _devices(rows)),
+        ("Files", _files(rows)),
+    ]
+    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections if content)
+    models = len({row.model_sha256 for row in rows})
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>Latency of {models} models</title>'
+        f"<style>{STYLE.read_text(encoding='utf-8')}</style></head><body><main>"
+        f"<h1>Latency of {models} model{'s' * (models > 1)}</h1>"
+        f'<p class="soft">{len(rows)} measurements on {len(targets)} target{"s" * (len(targets) > 1)}, {period} (UTC). '
+        "Milliseconds for one inference at batch 1. Every output was compared with LiteRT's on the same file before "
+        "its latency counted.</p>"
+        f"{body}</main></body></html>\n"
+    )
+
+
+def label(summaries: Sequence[Summary]) -> list[str]:
+    """Return a short name for each: its model, and of its configuration what is not the same for all."""
+    firsts = [summary.rows[0] for summary in summaries]
+    varying = [(value, form) for _, value, form in VARYING if len({value(row) for row in firsts}) > 1]
+    hashes: dict[str, set[str]] = defaultdict(set)
+    for row in firsts:
+        hashes[row.model].add(row.model_sha256)
+    names = []
+    for row in firsts:
+        name = f"{row.model} ({row.model_sha256[:6]})" if len(hashes[row.model]) > 1 else row.model
+        names.append(" · ".join([name, *(form.format(value(row)) for value, form in varying)]))
+    return names
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable[str] = (), wide: str = "") -> str:
+    names, right = list(head), set(numbers)
+    kinds = ["number" if name in right else "wrap" if name == wide else "" for name in names]
+    head_cells = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in zip(names, kinds, strict=True))
+    lines = "".join(
+        "<tr>"
+        + "".join(f'<td class="{kind}">{escape(str(cell))}</td>' for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="panel"><table><tr>{head_cells}</tr>{lines}</table></div>'
+
+
+def _figures(summaries: Sequence[Summary]) -> str:
+    rows = [figures(summary) for summary in summaries]
+    for row in rows:
+        row["sha256"] = row["sha256"][:12]
+    left = {"model", "mode", "target", "runtime", "delegate", "emulated", "noisy", "sha256", "delegated"}
+    kept = [name for name in rows[0] if any(str(row[name]) for row in rows)]
+    return _table(kept, [[row[name] for name in kept] for row in rows], set(kept) - left)
+
+
+def _colours(summaries: Sequence[Summary]) -> dict[str, int]:
+    """Return a colour's number for each file."""
+    digests = dict.fromkeys(summary.rows[0].model_sha256 for summary in summaries)
+    return {digest: number for number, digest in enumerate(digests)}
+
+
+def _accuracy(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
+    colours = _colours(summaries)
+    panels: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for summary, name in zip(summaries, labels, strict=True):
+        row = summary.rows[0]
+        if row.accuracy is not None:
+            detail = f"{name}: {100 * row.accuracy:.2f} %, {milliseconds(summary.p50_us)} ms"
+            point = Point(summary.p50_us / 1000, 100 * row.accuracy, "", detail, colours[row.model_sha256])
+            panels[row.target][row.model].append(point)
+    if not panels:
+        return (
+            '<p class="note">No measured file had an export report of its own hash beside it, so that no accuracy is '
+            "known here.</p>"
+        )
+    content = ""
+    for target, models in panels.items():
+        points = [point for each in models.values() for point in _named_once(each, models)]
+        content += (
+            f'<div class="panel"><h3>{escape(target)}</h3>{charts.scatter(points, "p50, ms", "accuracy, %")}</div>'
+        )
+    return (
+        '<p class="note">One dot for each configuration of a file. Up and left is better; the dashed line joins the '
+        f'dots that no other beats in both.</p><div class="panels">{content}</div>'
+    )
+
+
+def _named_once(points: Sequence[Point], models: Mapping[str, Sequence[Point]]) -> list[Point]:
+    """Return the dots of one file, one of them labelled: the one at the side with room."""
+    name = next(model for model, each in models.items() if each is points)
+    everything = [math.log(point.x) for each in models.values() for point in each]
+    middle = (min(everything) + max(everything)) / 2
+    first, last = min(points, key=lambda each: each.x), max(points, key=lambda each: each.x)
+    chosen = last if math.log(last.x) <= middle else first
+    return [replace(point, label=name) if point is chosen else point for point in points]
+
+
+def _distributions(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
+    colours = _colours(summaries)
+    rows = [
+        (
+            name,
+            [sample for row in summary.rows for sample in row.samples_us],
+            summary.p50_us,
+            colours[summary.rows[0].model_sha256],
+        )
+        for summary, name in zip(summaries, labels, strict=True)
+    ]
+    content = charts.histograms(rows, _with_unit)
+    return (
+        '<p class="note">Every sample of every repeat, on one logarithmic axis; the tick and the figure are the '
+        f'median.</p><div class="panel">{content}</div>'
+    )
+
+
+def _operators(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
+    panels = []
+    shown_files = set()
+    for summary, name in zip(summaries, labels, strict=True):
+        operators = next((row.operators for row in summary.rows if row.operators), None)
+        file = summary.rows[0].target, summary.rows[0].model_sha256
+        if operators and file not in shown_files:
+            shown_files.add(file)
+            slowest = sorted(operators, key=lambda each: -each["us"])
+            shown = [(f"{each['name']} × {each['calls']:.3g}", each["us"]) for each in slowest[:MOST_OPERATORS]]
+            rest = sum(each["us"] for each in slowest[MOST_OPERATORS:])
+            if rest:
+                shown.append(("all others", rest))
+            panels.append(f'<div class="panel"><h3>{escape(name)}</h3>{charts.bars(shown, _with_unit)}</div>')
+    if not panels:
+        return '<p class="note">Only the native runner (--runtime native) records operators; none was used.</p>'
+    return (
+        '<p class="note">Mean time of one inference in each kind of operator, from separate runs with the profiler '
+        f'on, in whole microseconds an operator.</p><div class="panels">{"".join(panels)}</div>'
+    )
+
+
+def _threads(summaries: Sequence[Summary]) -> str:
+    groups: dict[tuple, dict[int, Summary]] = defaultdict(dict)
+    for summary in summaries:
+        row = summary.rows[0]
+        groups[row.target, row.model, row.model_sha256, row.runtime, row.delegate][row.threads] = summary
+    scaling = {key: each for key, each in groups.items() if len(each) > 1}
+    if not scaling:
+        return ""
+    firsts = [each[min(each)] for each in scaling.values()]
+    series = []
+    for number, (each, name) in enumerate(zip(scaling.values(), label(firsts), strict=True)):
+        single = each[min(each)]
+        points = []
+        for threads, summary in sorted(each.items()):
+            gain = single.p50_us / summary.p50_us
+            detail = f"{name}: {threads} threads, {milliseconds(summary.p50_us)} ms"
+            points.append(Point(threads, gain, name if threads == max(each) else "", detail, number))
+        series.append(points)
+    chart = charts.lines(series, "threads", "times as fast as with the fewest", from_zero=True)
+    return f'<div class="panel">{chart}</div>'
+
+
+def _temperature(rows: Sequence[Row]) -> str:
+    start = min(datetime.fromisoformat(row.time) for row in rows)
+    series: dict[str, list[Point]] = defaultdict(list)
+    for row in sorted(rows, key=lambda each: each.time):
+        heat = row.temperature["after"]
+        if heat is not None:
+            minutes = (datetime.fromisoformat(row.time) - start).total_seconds() / 60
+            series[row.target].append(
+                Point(round(minutes, 1), heat, "", f"{row.model}: {heat:.1f} °C", len(series) - 1)
+            )
+    if not series:
+        return '<p class="note">No target showed a temperature.</p>'
+    named = [[*points[:-1], replace(points[-1], label=target)] for target, points in series.items()]
+    return f'<div class="panel">{charts.lines(named, "minutes", "hottest sensor, °C", from_zero=False)}</div>'
+
+
+def _notes(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
+    notes = []
+    for summary, name in zip(summaries, labels, strict=True):
+        row = summary.rows[0]
+        reason = undelegated_reason(row)
+        if row.emulated:
+            notes.append(f"{name}: ran on an emulated processor; its latency means nothing")
+        if reason:
+            notes.append(f"{name}: no node of this int8 graph is delegated: {reason}")
+        if summary.noisy:
+            notes.append(f"{name}: noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
+    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
+
+
+def _devices(rows: Sequence[Row]) -> str:
+    devices = {row.target: {**row.device, "emulated": "yes" if row.emulated else "no"} for row in rows}
+    names = list(next(iter(devices.values())))
+    cells = [[target, *(device[name] or "" for name in names)] for target, device in devices.items()]
+    return _table(["target", *names], cells, ["cores"])
+
+
+def _files(rows: Sequence[Row]) -> str:
+    files = {row.model_sha256: row for row in rows}
+    cells = [[row.model, f"{row.model_bytes:,}", digest, row.model_path] for digest, row in files.items()]
+    return _table(["model", "bytes", "sha256", "measured from"], cells, ["bytes"], wide="sha256")
+
+
+def _with_unit(microseconds: float) -> str:
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{milliseconds(microseconds)} ms"

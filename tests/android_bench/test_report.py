@@ -1,0 +1,149 @@
+import csv
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from android_bench import charts, report, results
+from android_bench.__main__ import main
+from android_bench.charts import Point
+from android_bench.errors import InputError
+
+VOID = {"meta", "link"}
+
+
+class Checker(HTMLParser):
+    """Fails on a tag that is closed out of order; collects what a page would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+        self.fetched = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_startendtag(self, tag, attributes):
+        """Nothing stays open."""
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def rows(make_row):
+    phone = {"target": "adb:1", "emulated": True, "temperature": {"before": 30.0, "after": 33.0}}
+    operators = [{"name": "CONV_2D", "us": 300.0, "calls": 2.0, "delegated": False}]
+    return [
+        make_row(model_sha256="a" * 64, mode="float32", accuracy=0.98, samples_us=[900.0, 950.0]),
+        make_row(model_sha256="a" * 64, mode="float32", accuracy=0.98, samples_us=[500.0, 550.0], threads=2),
+        make_row(
+            model="lenet <int8>",
+            model_sha256="b" * 64,
+            mode="int8",
+            accuracy=0.97,
+            samples_us=[300.0, 310.0],
+            operators=operators,
+            noisy=["spread: p90 is 2 × p50"],
+        ),
+        make_row(model_sha256="a" * 64, samples_us=[9000.0], **phone),
+    ]
+
+
+def test_the_page_is_whole_escaped_and_fetches_nothing(rows, tmp_path):
+    report.write(rows, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    checker = Checker()
+    checker.feed(text)
+    assert not checker.open
+    assert checker.fetched == ["data:,"]
+    assert "<script" not in text
+    assert "url(" not in text
+    assert "lenet &lt;int8&gt;" in text
+    assert "<int8>" not in text
+
+
+def test_every_section_has_its_content(rows, tmp_path):
+    report.write(rows, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "a" * 64 in text
+    assert "CONV_2D × 2" in text
+    assert "ran on an emulated processor" in text
+    assert "noisy in 1 of 1: spread" in text
+    assert "hottest sensor" in text
+    assert "times as fast" in text
+    assert text.count("<polyline") >= 3
+
+
+def test_csv_and_markdown_hold_the_same_figures(rows, tmp_path):
+    report.write(rows, tmp_path / "report.html")
+    lines = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
+    assert len(lines) == 4
+    by_hash = {(line["sha256"][0], line["target"], line["threads"]): line for line in lines}
+    assert by_hash["b", "local", "1"]["p50"] == "0.305"
+    assert by_hash["b", "local", "1"]["accuracy"] == "0.9700"
+    assert by_hash["a", "adb:1", "1"]["emulated"] == "yes"
+    table = (tmp_path / "report.md").read_text().strip().splitlines()[2:]
+    assert len(table) == 6
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_labels_say_only_what_differs(make_row):
+    same = results.summarize([make_row(), make_row(model="other")])
+    assert report.label(same) == ["lenet", "other"]
+    different = results.summarize([make_row(), make_row(threads=2)])
+    assert report.label(different) == ["lenet · threads: 1", "lenet · threads: 2"]
+    versions = results.summarize([make_row(), make_row(model_sha256="f" * 64)])
+    assert report.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
+
+
+def test_the_front_holds_what_no_other_beats():
+    points = [Point(x, y, "", "", 0) for x, y in [(1, 50), (2, 60), (3, 55), (4, 60), (5, 70)]]
+    assert [(point.x, point.y) for point in charts.front(points)] == [(1, 50), (2, 60), (5, 70)]
+
+
+def test_marks_lie_inside_the_chart():
+    points = [Point(x, y, "a", "", 0) for x, y in [(0.002, 91), (0.5, 99.2), (140, 97)]]
+    drawn = charts.scatter(points, "x", "y")
+    for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn):
+        assert charts.LEFT <= float(x) <= charts.WIDTH - charts.RIGHT
+        assert charts.TOP <= float(y) <= charts.HEIGHT - charts.BOTTOM
+
+
+def test_one_row_with_one_sample_is_enough(make_row, tmp_path):
+    report.write([make_row(samples_us=[500.0], accuracy=0.5)], tmp_path / "report.html")
+    assert (tmp_path / "report.html").exists()
+
+
+def test_nothing_to_report_and_a_wrong_name(make_row, tmp_path):
+    with pytest.raises(InputError, match="hold no row"):
+        report.write([], tmp_path / "report.html")
+    with pytest.raises(InputError, match=r"should end in \.html"):
+        report.write([make_row()], tmp_path / "report.csv")
+
+
+def test_the_command(rows, tmp_path, capsys):
+    results.append(tmp_path / "results.jsonl", rows)
+    assert main(["report", str(tmp_path / "results.jsonl"), "--output", str(tmp_path / "out" / "page.html")]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"page.html", "page.csv", "page.md"}
+    assert "page.html" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_opens_it_without_a_complaint_and_without_sideways_scrolling(rows, tmp_path, width):
+    report.write(rows, tmp_path / "report.html")
+    page = tmp_path / "report.html"
+    probe = "<script>document.title = String(document.documentElement.scrollWidth <= innerWidth)</script></body>"
+    page.write_text(page.read_text().replace("</body>", probe))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    process = subprocess.run(
+        [*command, f"--window-size={width},1000", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert "<title>true</title>" in process.stdout
+    assert "CONSOLE" not in process.stderr
