@@ -32,6 +32,13 @@ def every_device() -> Iterator[None]:
         yield
 
 
+def shareable(count: int, round_up: bool = False) -> int:
+    """The multiple of the number of devices, at most (or at least) `count`, that JAX wants a batch to be."""
+    distribution = keras.distribution.distribution()
+    replicas = distribution.num_model_replicas if distribution else 1
+    return (count + (replicas - 1) * round_up) // replicas * replicas
+
+
 def _tensorflow_gpus() -> list:
     import tensorflow as tf
 

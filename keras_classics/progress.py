@@ -8,17 +8,19 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keras_classics.checkpoint import History
+
 
 class TrainingProgress(keras.callbacks.Callback):
     """A bar over all batches on a terminal, and a line on stdout for each epoch."""
 
-    def __init__(self, first_epoch: int, epochs: int, steps: int) -> None:
+    def __init__(self, history: History, epochs: int, steps: int) -> None:
         super().__init__()
+        self.history, self.epochs = history, epochs
         self.console = Console(highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("training", total=epochs * steps, completed=first_epoch * steps)
-        self.epochs = epochs
+        self.task = self.bar.add_task("training", total=epochs * steps, completed=len(history["loss"]) * steps)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Show the bar."""
@@ -29,8 +31,8 @@ class TrainingProgress(keras.callbacks.Callback):
         self.bar.advance(self.task)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Print the epoch's figures."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        """Print the epoch's figures, which are in the history by now."""
+        figures = "  ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items())
         self.console.print(f"epoch {epoch + 1}/{self.epochs}  {figures}")
 
     def close(self) -> None:

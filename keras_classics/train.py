@@ -28,7 +28,7 @@ BATCH_SIZE = 64
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-3
 WARM_UP = 0.1  # of all steps
-EVALUATION_BATCH = 250
+EVALUATION_BATCH = 256
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -78,8 +78,10 @@ def fit(
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
     """
     _check(model, dataset, epochs, batch_size, learning_rate)
-    batch_size = min(batch_size, len(dataset.train))
+    batch_size = devices.shareable(min(batch_size, len(dataset.train)))
     steps = len(dataset.train) // batch_size
+    if steps == 0:
+        raise InputError(f"{dataset.name} has too few training images, {len(dataset.train)}; add some")
     changes = dataset.augmentation if augmentation else None
     with devices.mixed_precision(model, mixed_precision):
         compile_for_training(model, epochs * steps, learning_rate)
@@ -92,15 +94,14 @@ def fit(
             for epoch in range(first_epoch, epochs):
                 yield from batches(dataset.train, batch_size, [seed, epoch], changes)
 
-        callbacks: list[keras.callbacks.Callback] = [_EachEpoch(history, checkpoint)]
-        with closing(TrainingProgress(first_epoch, epochs, steps)) if progress else nullcontext() as shown:
+        each_epoch = _EachEpoch(dataset.validation, history, checkpoint)
+        with closing(TrainingProgress(history, epochs, steps)) if progress else nullcontext() as shown:
             model.fit(
                 stream(),
                 initial_epoch=first_epoch,
                 epochs=epochs,
                 steps_per_epoch=steps,
-                validation_data=InOrder(dataset.validation),
-                callbacks=[*callbacks, shown] if shown else callbacks,
+                callbacks=[each_epoch, shown] if shown else [each_epoch],
                 shuffle=False,
                 verbose=0,
             )
@@ -136,40 +137,50 @@ def batches(
         yield augmentation(images, random) if augmentation else images, part.labels[chosen]
 
 
-class InOrder(keras.utils.PyDataset):
-    """A whole part in its own order, read a batch at a time."""
+def accuracy(model: keras.Model, part: Part) -> float:
+    """Share of the whole `part` that `model` classifies right, in [0, 1]."""
+    return float(np.mean(predict(model, part).argmax(axis=-1) == part.labels))
+
+
+def predict(model: keras.Model, part: Part) -> np.ndarray:
+    """What `model` makes of every image of `part`, in its order: (len(part), classes)."""
+    return model.predict(_InOrder(part), verbose=0)[: len(part)]
+
+
+class _InOrder(keras.utils.PyDataset):
+    """The images of a part in batches of one size, which compiled code and several devices ask for.
+
+    The last batch is filled up from the beginning of the part.
+    """
 
     def __init__(self, part: Part) -> None:
         super().__init__()
-        self.part = part
+        self.part, self.size = part, devices.shareable(min(EVALUATION_BATCH, len(part)), round_up=True)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.part) / EVALUATION_BATCH)
+        return math.ceil(len(self.part) / self.size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
-        return self.part.images(chosen), self.part.labels[chosen]
-
-
-def accuracy(model: keras.Model, part: Part) -> float:
-    """Share of the whole `part` that `model` classifies right, in [0, 1]."""
-    scores = model.predict(InOrder(part), verbose=0)
-    return float(np.mean(scores.argmax(axis=-1) == part.labels))
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        chosen = np.arange(index * self.size, (index + 1) * self.size)
+        return (self.part.images(chosen % len(self.part)),)
 
 
 class _EachEpoch(keras.callbacks.Callback):
-    """Notes the figures, writes the checkpoint, and stops a training that diverges."""
+    """Stops a training that diverges, measures on the validation part and writes the checkpoint."""
 
-    def __init__(self, history: History, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, validation: Part, history: History, checkpoint: Checkpoint | None) -> None:
         super().__init__()
-        self.history, self.checkpoint = history, checkpoint
+        self.validation, self.history, self.checkpoint = validation, history, checkpoint
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = {name: float((logs or {})[name]) for name in FIGURES}
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = dict(logs or {})
         if not math.isfinite(figures["loss"]):
             raise InputError(f"the loss is {figures['loss']} in epoch {epoch + 1}; use a lower learning rate")
-        for name, value in figures.items():
-            self.history[name].append(value)
+        scores, labels = predict(self.model, self.validation), self.validation.labels
+        figures["val_loss"] = float(self.model.loss(labels, scores))
+        figures["val_accuracy"] = float(np.mean(scores.argmax(axis=-1) == labels))
+        for name in FIGURES:
+            self.history[name].append(figures[name])
         if self.checkpoint:
             self.checkpoint.save(self.model, self.history)
 
