@@ -3,6 +3,7 @@
 import csv
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -16,6 +17,29 @@ def test_worked_examples_of_the_source_text():
     separable = cost.convolution_macs(4, 4, 3, 3, 3, groups=3) + cost.convolution_macs(4, 4, 1, 3, 5)
     assert (full, separable) == (2160, 672)
     assert separable / full == pytest.approx(1 / 3**2 + 1 / 5)
+
+
+def test_same_pooling_example_of_the_source_text_set_right():
+    image = np.array([[1, 3, 2, 1], [4, 6, 5, 7], [2, 1, 4, 9], [1, 3, 7, 6]], "float32").reshape(1, 4, 4, 1)
+    expected = {
+        2: [[6, 6, 7, 7], [6, 6, 9, 9], [3, 7, 9, 9], [3, 7, 7, 6]],
+        3: [[6, 6, 7, 7], [6, 6, 9, 9], [6, 7, 9, 9], [3, 7, 9, 9]],
+    }
+    for size, result in expected.items():
+        pooled = keras.ops.convert_to_numpy(layers.MaxPooling2D(size, 1, padding="same")(image))
+        assert pooled[0, ..., 0].tolist() == result
+        below_zero = keras.ops.convert_to_numpy(layers.MaxPooling2D(size, 1, padding="same")(image - 10))
+        assert (below_zero + 10)[0, ..., 0].tolist() == result
+
+
+def test_pointwise_example_of_the_source_text():
+    image = np.array([[1, 2, 3, 6, 5, 8], [3, 5, 5, 1, 3, 4]], "float32").reshape(1, 2, 6, 1)
+    pointwise = layers.Conv2D(2, 1, use_bias=False)
+    pointwise.build(image.shape)
+    pointwise.set_weights([np.array([2, 4], "float32").reshape(1, 1, 1, 2)])
+    first, second = np.moveaxis(keras.ops.convert_to_numpy(pointwise(image))[0], -1, 0)
+    assert first[0].tolist() == [2, 4, 6, 12, 10, 16]
+    assert second[0, :3].tolist() == [4, 8, 12]
 
 
 def test_worked_examples_as_models():
