@@ -12,17 +12,16 @@ names; it returns the name of its output.
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from export.errors import InputError, UnsupportedLayerError
 from export.graph import Graph, Operation, constant
-from keras_classics.graph import Call, Tensor, walk
+from keras_classics.graph import Call, Tensor
 
 Bridge = Callable[..., str]
 _LAYERS: dict[type, Bridge] = {}
@@ -42,7 +41,7 @@ def register_bridge(*layer_classes: type) -> Callable[[Bridge], Bridge]:
     return register
 
 
-def _register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
+def register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
     """The same for `keras.ops` in a functional model; their classes are not public, their names are stable."""
 
     def register(bridge: Bridge) -> Bridge:
@@ -50,27 +49,6 @@ def _register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
         return bridge
 
     return register
-
-
-def read_graph(model: keras.Model) -> Graph:
-    """Read a functional or Sequential model, nested models opened.
-
-    Raises:
-        UnsupportedLayerError: no bridge knows a layer.
-        InputError: the model has no graph, or is not channels-last.
-    """
-    try:
-        walked = walk(model)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    build = Builder(model.name)
-    names = {
-        tensor.number: build.input(keras_input.name, tensor)
-        for keras_input, tensor in zip(model.inputs, walked.inputs, strict=True)
-    }
-    for call in walked.calls:
-        names[call.outputs[0].number] = build.call(call, names)
-    return build.finish([names[tensor.number] for tensor in walked.outputs])
 
 
 class Builder:
@@ -81,7 +59,7 @@ class Builder:
         self._operations: dict[str, Operation] = {}
         self._inputs: list[str] = []
         self._scope = ""
-        self._shape: tuple[int, ...] = ()
+        self.shape: tuple[int, ...] = ()  # of the output of the call that is being rewritten, without batch
 
     def input(self, name: str, tensor: Tensor) -> str:
         """An input of the model."""
@@ -106,7 +84,7 @@ class Builder:
                 f"{'layer' if known else 'operation'} {path!r} ({type(layer).__name__}) has no bridge to TFLite; "
                 f"{mend} replace it"
             )
-        self._scope, self._shape = path, _fixed(call.outputs[0].shape[1:], f"layer {path!r}")
+        self._scope, self.shape = path, _fixed(call.outputs[0].shape[1:], f"layer {path!r}")
         args, kwargs = keras.tree.map_structure(
             lambda leaf: names[leaf.number] if isinstance(leaf, Tensor) else leaf, (call.args, call.kwargs)
         )
@@ -134,15 +112,17 @@ class Builder:
             **attributes: JSON values that the kind needs.
         """
         given = {role: value for role, value in (weights or {}).items() if value is not None}
+        variables = {role: value for role, value in given.items() if isinstance(value, keras.Variable)}
         name = self._unique(self._scope)
         self._operations[name] = Operation(
-            name,
-            kind,
-            list(inputs),
-            tuple(self._shape if shape is None else shape),
-            attributes,
-            {role: constant(_numpy(value)) for role, value in given.items()},
-            {role: value for role, value in given.items() if isinstance(value, keras.Variable)},
+            name=name,
+            kind=kind,
+            inputs=list(inputs),
+            shape=tuple(self.shape if shape is None else shape),
+            attributes=attributes,
+            weights={role: constant(to_numpy(value)) for role, value in given.items()},
+            variables=variables,
+            trainable=[role for role in ("kernel", "bias") if role in variables],
         )
         return name
 
@@ -169,7 +149,11 @@ class Builder:
         return self._operations[name].shape
 
     def finish(self, outputs: list[str]) -> Graph:
-        """The graph."""
+        """The graph. What a layer computes in two places stays as it is: trained apart it would fall in two."""
+        uses = Counter(id(variable) for each in self._operations.values() for variable in each.variables.values())
+        for operation in self._operations.values():
+            shared = {role for role, variable in operation.variables.items() if uses[id(variable)] > 1}
+            operation.trainable = [role for role in operation.trainable if role not in shared]
         return Graph(self._name, self._operations, self._inputs, outputs)
 
     def _delegate(self, layer: layers.Layer, x: str) -> str:
@@ -194,231 +178,16 @@ def _find(operation: Any) -> Bridge | None:
     return _OPERATIONS.get(type(operation).__name__)
 
 
-def _numpy(value: Any) -> Any:
-    return (
-        keras.ops.convert_to_numpy(value) if isinstance(value, keras.Variable) or keras.ops.is_tensor(value) else value
-    )
+def to_numpy(value: Any) -> Any:
+    """A backend's tensor or variable as an array; anything else as it is."""
+    foreign = isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
+    return keras.ops.convert_to_numpy(value) if foreign else value
 
 
 ACTIVATIONS = {
     "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "softplus", "softsign", "exponential",
-    "sigmoid", "tanh", "softmax", "silu", "hard_sigmoid", "hard_silu",
+    "sigmoid", "tanh", "log", "softmax", "silu", "hard_sigmoid", "hard_silu",
 }  # fmt: skip
-
-
-@register_bridge(layers.Conv2D)
-def _conv2d(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    weights = {"kernel": layer.kernel, "bias": layer.bias}
-    x = build.add(
-        "conv2d",
-        x,
-        weights=weights,
-        strides=list(layer.strides),
-        padding=layer.padding,
-        dilation=list(layer.dilation_rate),
-        groups=layer.groups,
-    )
-    return build.activation(x, layer.activation)
-
-
-@register_bridge(layers.DepthwiseConv2D)
-def _depthwise_conv2d(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    weights = {"kernel": layer.kernel, "bias": layer.bias}
-    x = build.add(
-        "depthwise_conv2d",
-        x,
-        weights=weights,
-        strides=list(layer.strides),
-        padding=layer.padding,
-        dilation=list(layer.dilation_rate),
-    )
-    return build.activation(x, layer.activation)
-
-
-@register_bridge(layers.SeparableConv2D)
-def _separable_conv2d(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    channels = layer.depthwise_kernel.shape[2] * layer.depthwise_kernel.shape[3]
-    x = build.add(
-        "depthwise_conv2d",
-        x,
-        weights={"kernel": layer.depthwise_kernel},
-        shape=(*build._shape[:2], channels),
-        strides=list(layer.strides),
-        padding=layer.padding,
-        dilation=list(layer.dilation_rate),
-    )
-    weights = {"kernel": layer.pointwise_kernel, "bias": layer.bias}
-    x = build.add("conv2d", x, weights=weights, strides=[1, 1], padding="valid", dilation=[1, 1], groups=1)
-    return build.activation(x, layer.activation)
-
-
-@register_bridge(layers.Dense)
-def _dense(build: Builder, layer: Any, x: str) -> str:
-    x = build.add("dense", x, weights={"kernel": layer.kernel, "bias": layer.bias})
-    return build.activation(x, layer.activation)
-
-
-@register_bridge(layers.BatchNormalization)
-def _batch_normalization(build: Builder, layer: Any, x: str) -> str:
-    axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
-    if axis not in (-1, len(build.shape_of(x))):
-        raise InputError("it normalizes another axis than the last; only channels-last models can be exported")
-    weights = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.moving_mean, "variance": layer.moving_variance}
-    return build.add("batch_normalization", x, weights=weights, epsilon=layer.epsilon)
-
-
-@register_bridge(layers.ReLU)
-def _relu(build: Builder, layer: Any, x: str) -> str:
-    if layer.threshold:
-        raise InputError("ReLU with a threshold is not supported; use threshold=0")
-    limit = None if layer.max_value is None else float(layer.max_value)
-    if layer.negative_slope:
-        if limit is not None:
-            raise InputError("ReLU with both negative_slope and max_value is not supported")
-        return build.add("activation", x, function="leaky_relu", slope=float(layer.negative_slope))
-    if limit is None or limit == 6:
-        return build.activation(x, "relu" if limit is None else "relu6")
-    return build.add("activation", x, function="relu_limited", limit=limit)
-
-
-@register_bridge(layers.LeakyReLU)
-def _leaky_relu(build: Builder, layer: Any, x: str) -> str:
-    return build.add("activation", x, function="leaky_relu", slope=float(layer.negative_slope))
-
-
-@register_bridge(layers.Activation)
-def _activation(build: Builder, layer: Any, x: str) -> str:
-    return build.activation(x, layer.activation)
-
-
-@register_bridge(layers.Softmax)
-def _softmax(build: Builder, layer: Any, x: str) -> str:
-    if layer.axis not in (-1, len(build.shape_of(x))):
-        raise InputError("softmax over another axis than the last is not supported")
-    return build.activation(x, "softmax")
-
-
-@register_bridge(layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise, layers.GaussianDropout)
-@register_bridge(layers.Identity, layers.ActivityRegularization)
-def _identity(build: Builder, layer: Any, x: str) -> str:
-    return x
-
-
-@register_bridge(layers.MaxPooling2D)
-def _max_pool(build: Builder, layer: Any, x: str) -> str:
-    return _pool(build, layer, x, "max_pool")
-
-
-@register_bridge(layers.AveragePooling2D)
-def _average_pool(build: Builder, layer: Any, x: str) -> str:
-    return _pool(build, layer, x, "average_pool")
-
-
-def _pool(build: Builder, layer: Any, x: str, kind: str) -> str:
-    _channels_last(layer)
-    return build.add(kind, x, size=list(layer.pool_size), strides=list(layer.strides), padding=layer.padding)
-
-
-@register_bridge(layers.GlobalAveragePooling2D)
-def _global_average_pool(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    return build.add("mean", x, axes=[1, 2], keepdims=layer.keepdims)
-
-
-@register_bridge(layers.GlobalMaxPooling2D)
-def _global_max_pool(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    return build.add("maximum_over", x, axes=[1, 2], keepdims=layer.keepdims)
-
-
-@register_bridge(layers.Flatten)
-def _flatten(build: Builder, layer: Any, x: str) -> str:
-    return build.add("reshape", x, shape=(math.prod(build.shape_of(x)),))
-
-
-@register_bridge(layers.Reshape)
-def _reshape(build: Builder, layer: Any, x: str) -> str:
-    return build.add("reshape", x)
-
-
-@register_bridge(layers.ZeroPadding2D)
-def _zero_padding(build: Builder, layer: Any, x: str) -> str:
-    _channels_last(layer)
-    return build.add("pad", x, padding=[list(pair) for pair in layer.padding])
-
-
-@register_bridge(layers.Add)
-def _add_layer(build: Builder, layer: Any, inputs: list[str]) -> str:
-    return _chain(build, "add", inputs)
-
-
-@register_bridge(layers.Multiply)
-def _multiply_layer(build: Builder, layer: Any, inputs: list[str]) -> str:
-    return _chain(build, "multiply", inputs)
-
-
-@register_bridge(layers.Concatenate)
-def _concatenate(build: Builder, layer: Any, inputs: list[str]) -> str:
-    rank = len(build._shape) + 1
-    return build.add("concatenate", *inputs, axis=layer.axis % rank)
-
-
-@register_bridge(layers.Rescaling)
-def _rescaling(build: Builder, layer: Any, x: str) -> str:
-    x = build.add("multiply", x, weights={"factor": np.asarray(layer.scale, np.float32)})
-    return build.add("add", x, weights={"term": np.asarray(layer.offset, np.float32)}) if np.any(layer.offset) else x
-
-
-@register_bridge(layers.Normalization)
-def _normalization(build: Builder, layer: Any, x: str) -> str:
-    mean, variance = (np.asarray(_numpy(value), np.float64).reshape(-1) for value in (layer.mean, layer.variance))
-    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
-    if layer.invert:
-        x = build.add("multiply", x, weights={"factor": 1 / factor})
-        return build.add("add", x, weights={"term": mean})
-    x = build.add("multiply", x, weights={"factor": factor})
-    return build.add("add", x, weights={"term": -mean * factor})
-
-
-@_register_operation("Add")
-def _add_operation(build: Builder, operation: Any, a: Any, b: Any) -> str:
-    return _binary(build, "add", "term", a, b)
-
-
-@_register_operation("Multiply")
-def _multiply_operation(build: Builder, operation: Any, a: Any, b: Any) -> str:
-    return _binary(build, "multiply", "factor", a, b)
-
-
-@_register_operation("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Elu", "Selu", "Softplus", "HardSigmoid", "HardSilu")
-def _activation_operation(build: Builder, operation: Any, x: str) -> str:
-    names = {"HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu"}
-    kind = type(operation).__name__
-    return build.activation(x, names.get(kind, kind.lower()))
-
-
-def _binary(build: Builder, kind: str, role: str, a: Any, b: Any) -> str:
-    if isinstance(a, str) and isinstance(b, str):
-        return build.add(kind, a, b)
-    tensor, value = (a, b) if isinstance(a, str) else (b, a)
-    return build.add(kind, tensor, weights={role: value})
-
-
-def _chain(build: Builder, kind: str, inputs: list[str]) -> str:
-    result = inputs[0]
-    for other in inputs[1:]:
-        result = build.add(kind, result, other)
-    return result
-
-
-def _channels_last(layer: Any) -> None:
-    if layer.data_format != "channels_last":
-        raise InputError(
-            "it is channels-first; build the model with keras.config.set_image_data_format('channels_last')"
-        )
 
 
 def _fixed(shape: tuple[int | None, ...], what: str) -> tuple[int, ...]:

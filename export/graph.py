@@ -30,6 +30,7 @@ class Operation:
         attributes: JSON values that the kind needs (strides, padding, axis, …).
         weights: its constants by role (kernel, bias, …).
         variables: the Keras variable behind a weight, by role, so that trained values find back.
+        trainable: roles of the weights that fine-tuning may change, because there is a way back.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Operation:
     attributes: dict[str, Any] = field(default_factory=dict)
     weights: Arrays = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
+    trainable: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Graph:
                 "inputs": operation.inputs,
                 "shape": operation.shape,
                 "attributes": operation.attributes,
+                "trainable": operation.trainable,
             }
             for operation in self.operations.values()
         ]
@@ -97,10 +100,7 @@ class Graph:
     @classmethod
     def from_header(cls, header: dict[str, Any], arrays: Arrays) -> Graph:
         """The graph of `header()` and `weights()`; other arrays are left aside."""
-        operations = {
-            row["name"]: Operation(row["name"], row["kind"], row["inputs"], tuple(row["shape"]), row["attributes"])
-            for row in header["operations"]
-        }
+        operations = {row["name"]: Operation(**row | {"shape": tuple(row["shape"])}) for row in header["operations"]}
         graph = cls(header["name"], operations, header["inputs"], header["outputs"])
         graph.set_weights({name: array for name, array in arrays.items() if name.rsplit(":", 1)[0] in operations})
         return graph

@@ -42,6 +42,8 @@ def fold_batch_normalization(graph: Graph) -> list[FoldedNormalization]:
             shaped = factor.reshape(kernel.shape[2:]) if source.kind == "depthwise_conv2d" else factor
             source.weights["kernel"] = kernel * shaped
             source.weights["bias"] = source.weights.get("bias", np.float32(0)) * factor + offset
+            if "beta" in normalization.variables and "bias" not in source.trainable:
+                source.trainable.append("bias")
             folds.append(FoldedNormalization(source, normalization))
             graph.remove(normalization)
         else:
@@ -93,9 +95,6 @@ def carry_back(graph: Graph, folds: list[FoldedNormalization]) -> None:
     A folded normalization keeps its γ, μ and σ²; the kernel is divided by its factor and β takes
     the bias, so the model computes what the graph does. A channel whose factor is zero gets γ
     back at √(σ² + ε), since nothing could pass through it otherwise.
-
-    Raises:
-        ValueError: a folded normalization has neither β nor the operation a bias to hold the result.
     """
     folded = {fold.operation.name: fold for fold in folds}
     for operation in graph.operations.values():
@@ -130,6 +129,4 @@ def _unfolded(operation: Operation, normalization: Operation) -> dict[str, np.nd
         result["bias"] = np.broadcast_to(start, bias.shape)
     elif "bias" in operation.variables:
         result["bias"] = bias / factor + mean
-    else:
-        raise ValueError(f"{operation.name} has no bias to carry back into; give it or its normalization one")
     return result

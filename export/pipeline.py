@@ -16,11 +16,11 @@ import keras
 import numpy as np
 
 from export import audit, passes, quantize, verify
-from export.bridge import read_graph
 from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
 from export.interpreter import Interpreter
+from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
 from export.wire import Arrays

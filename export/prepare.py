@@ -15,7 +15,7 @@ import numpy as np
 from export.errors import InputError
 from export.inputs import InputRange, recorded_range
 from export.pipeline import QuantizationAwareTraining
-from export.samples import PartImages
+from export.samples import PartImages, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, published, registry, train, weights
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
@@ -173,7 +173,7 @@ def _calibration(
     if dataset:
         return PartImages(dataset.calibration, input_range.scale)
     if options.calibration is None:
-        return input_range.scale(_smooth_images(_image_shape(model)))
+        return input_range.scale(smooth_images(_image_shape(model)))
     path = Path(options.calibration)
     if path.suffix in (".npy", ".npz"):
         return _arrays(path)
@@ -204,19 +204,6 @@ def _folder(folder: Path, shape: Shape) -> np.ndarray:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
     chosen = np.random.default_rng(0).permutation(len(files))[:MOST_CALIBRATION_IMAGES]
     return np.stack([image_folder.decode(files[index], shape) for index in sorted(chosen)]).astype(np.float32) / 255
-
-
-def _smooth_images(shape: Shape, count: int = 32) -> np.ndarray:
-    """Random clouds, for weights that have seen no images: coarse noise, enlarged."""
-    random = np.random.default_rng(0)
-    height, width, channels = shape
-    coarse = random.random((count, 5, 5, channels), np.float32)
-    rows, columns = (np.linspace(0, 4, size) for size in (height, width))
-    top, left = np.minimum(rows.astype(int), 3), np.minimum(columns.astype(int), 3)
-    down, right = (rows - top)[:, None, None], (columns - left)[:, None]
-    upper = coarse[:, top][:, :, left] * (1 - right) + coarse[:, top][:, :, left + 1] * right
-    lower = coarse[:, top + 1][:, :, left] * (1 - right) + coarse[:, top + 1][:, :, left + 1] * right
-    return (upper * (1 - down) + lower * down).astype(np.float32)
 
 
 def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, np.ndarray] | None:

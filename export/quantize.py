@@ -18,7 +18,7 @@ FIXED_RANGES = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh"
 FUSED = ("relu", "relu6")
 FUSING = ("conv2d", "depthwise_conv2d", "dense", "add", "multiply")
 # TFLite's kernels for these give their output the scale of their input.
-SAME_SCALE = ("max_pool", "average_pool", "maximum_over", "reshape", "pad", "concatenate")
+SAME_SCALE = ("max_pool", "average_pool", "maximum_over", "reshape", "pad", "strided_slice", "concatenate")
 
 
 def quantized_tensors(graph: Graph) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from export.errors import InputError
-from keras_classics.parts import Part
+from keras_classics.parts import Part, Shape
 
 Inputs = list[np.ndarray]
 BATCH = 64
@@ -135,3 +135,16 @@ def _neighbour_correlation(images: np.ndarray) -> float:
     across = float((centered[:, :, :-1] * centered[:, :, 1:]).mean())
     down = float((centered[:, :-1] * centered[:, 1:]).mean())
     return (across + down) / 2 / variance
+
+
+def smooth_images(shape: Shape, count: int = 32) -> np.ndarray:
+    """Random clouds in [0, 1], (count, *shape), for weights that have seen no images: coarse noise, enlarged."""
+    random = np.random.default_rng(0)
+    height, width, channels = shape
+    coarse = random.random((count, 5, 5, channels), np.float32)
+    rows, columns = (np.linspace(0, 4, size) for size in (height, width))
+    top, left = np.minimum(rows.astype(int), 3), np.minimum(columns.astype(int), 3)
+    down, right = (rows - top)[:, None, None], (columns - left)[:, None]
+    upper = coarse[:, top][:, :, left] * (1 - right) + coarse[:, top][:, :, left + 1] * right
+    lower = coarse[:, top + 1][:, :, left] * (1 - right) + coarse[:, top + 1][:, :, left + 1] * right
+    return (upper * (1 - down) + lower * down).astype(np.float32)

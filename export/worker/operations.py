@@ -58,6 +58,7 @@ _ACTIVATIONS = {
     "softplus": tf.nn.softplus,
     "softsign": tf.nn.softsign,
     "exponential": tf.exp,
+    "log": tf.math.log,
     "sigmoid": tf.sigmoid,
     "tanh": tf.tanh,
     "softmax": tf.nn.softmax,
@@ -97,7 +98,13 @@ def _reshape(x, shape):
 
 @_operation("pad")
 def _pad(x, padding):
-    return tf.pad(x, [[0, 0], *padding, [0, 0]])
+    rest = [[0, 0]] * (x.shape.rank - 1 - len(padding))
+    return tf.pad(x, [[0, 0], *padding, *rest])
+
+
+@_operation("strided_slice")
+def _strided_slice(x, strides):
+    return x[:, :: strides[0], :: strides[1]]
 
 
 @_operation("add")

@@ -93,7 +93,7 @@ def _logits(graph: Graph, name: str) -> str:
 
 
 class OperationLayer(tf_keras.layers.Layer):
-    """One operation of the graph with its weights as variables; kernels and biases train."""
+    """One operation of the graph with its weights as variables."""
 
     def __init__(self, operation: Operation, name: str) -> None:
         super().__init__(name=name)
@@ -106,7 +106,7 @@ class OperationLayer(tf_keras.layers.Layer):
                 role,
                 shape=array.shape,
                 initializer=tf_keras.initializers.Constant(array),
-                trainable=role in ("kernel", "bias"),
+                trainable=role in self.operation.trainable,
             )
             self.variables_by_role[role] = variable
             setattr(self, role, variable)

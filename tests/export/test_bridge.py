@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from export import InputError, UnsupportedLayerError, Worker, register_bridge, verify
-from export.bridge import read_graph
 from export.passes import fold_batch_normalization
+from export.reader import read_graph
 
 
 def graph_error(model: keras.Model, worker: Worker) -> float:

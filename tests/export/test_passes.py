@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from export import Worker, verify
-from export.bridge import read_graph
 from export.passes import carry_back, cut_softmax, fold_batch_normalization
+from export.reader import read_graph
 
 
 def network(scale: bool = True, bias: bool = False) -> keras.Model:

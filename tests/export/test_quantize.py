@@ -6,9 +6,9 @@ from keras import layers
 
 import keras_classics as kc
 from export import Worker
-from export.bridge import read_graph
 from export.passes import fold_batch_normalization
 from export.quantize import calibrate, quantized_tensors
+from export.reader import read_graph
 
 
 def test_mobilenet_v2_quantizes_inputs_block_ends_and_activations() -> None:

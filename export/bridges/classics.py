@@ -1,0 +1,66 @@
+"""The layers of the papers that `keras_classics.layers` adds to Keras's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from export.bridge import Builder, register_bridge, to_numpy
+from export.bridges.keras_layers import require_channels_last
+from keras_classics import layers
+
+
+@register_bridge(layers.LocalResponseNormalization)
+def _local_response_normalization(build: Builder, layer: Any, x: str) -> str:
+    """x · exp(−β · log(k + band ∗ x²)): operators that TFLite has in 8 bits too."""
+    require_channels_last(layer)
+    channels = build.shape[-1]
+    weights = {"kernel": layer.band(channels), "bias": np.full(channels, layer.k, np.float32)}
+    squared = build.add("multiply", x, x)
+    total = build.add("conv2d", squared, weights=weights, strides=[1, 1], padding="valid", dilation=[1, 1], groups=1)
+    exponent = build.add("multiply", build.activation(total, "log"), weights={"factor": -layer.beta})
+    return build.add("multiply", x, build.activation(exponent, "exponential"))
+
+
+@register_bridge(layers.PaddedIdentity)
+def _padded_identity(build: Builder, layer: Any, x: str) -> str:
+    require_channels_last(layer)
+    channels = build.shape_of(x)[-1]
+    if layer.strides > 1:
+        x = build.add("strided_slice", x, shape=(*build.shape[:2], channels), strides=[layer.strides] * 2)
+    return build.add("pad", x, padding=[[0, 0], [0, 0], [0, layer.filters - channels]])
+
+
+@register_bridge(layers.TrainableSubsampling)
+def _trainable_subsampling(build: Builder, layer: Any, x: str) -> str:
+    """A depthwise convolution whose kernel repeats the coefficient; fine-tuning leaves it as it is."""
+    require_channels_last(layer)
+    size = layer.pool_size
+    kernel = np.broadcast_to(to_numpy(layer.coefficient)[None, None, :, None], (size, size, build.shape[-1], 1))
+    weights = {"kernel": kernel, "bias": to_numpy(layer.bias)}
+    return build.add("depthwise_conv2d", x, weights=weights, strides=[size, size], padding="valid", dilation=[1, 1])
+
+
+@register_bridge(layers.ConnectionTableConv2D)
+def _connection_table(build: Builder, layer: Any, x: str) -> str:
+    """A full convolution with zeros where nothing is connected; fine-tuning leaves its kernel as it is."""
+    require_channels_last(layer)
+    weights = {"kernel": to_numpy(layer.full_kernel()), "bias": layer.bias}
+    return build.add("conv2d", x, weights=weights, strides=[1, 1], padding="valid", dilation=[1, 1], groups=1)
+
+
+@register_bridge(layers.ScaledTanh)
+def _scaled_tanh(build: Builder, layer: Any, x: str) -> str:
+    squashed = build.activation(build.add("multiply", x, weights={"factor": layer.slope}), "tanh")
+    return build.add("multiply", squashed, weights={"factor": layer.amplitude})
+
+
+@register_bridge(layers.EuclideanRadialBasisFunction)
+def _radial_basis_function(build: Builder, layer: Any, x: str) -> str:
+    """2x·c − |c|² and −|x|², both as dense layers."""
+    codes = layer.codes
+    product = build.add("dense", x, weights={"kernel": 2 * codes.T, "bias": -(codes**2).sum(axis=1)})
+    squared = build.add("multiply", x, x, shape=build.shape_of(x))
+    norm = build.add("dense", squared, weights={"kernel": np.full(codes.T.shape, -1, np.float32)})
+    return build.add("add", product, norm)
