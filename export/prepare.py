@@ -47,7 +47,7 @@ def prepare(options: argparse.Namespace, integer: bool) -> Job:
     if options.import_module:
         _import(options.import_module)
     path = Path(options.model)
-    named = not (path.suffix == ".keras" or path.exists())
+    named = options.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
     _check_sources(options, named, integer)
     if not named:
         model, dataset = _loaded(path, options)
@@ -87,6 +87,8 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
         raise InputError("--weights goes with a model's name; a .keras file has its own")
     if options.data and options.calibration:
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
+    if options.qat and options.mode != "int8":
+        raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
     if options.qat and not trained and not options.data:
         raise InputError("--qat needs labelled images to train on; give --data")
     without_data = not (trained or options.data or options.calibration or options.weights == "random")
@@ -170,14 +172,13 @@ def _image_shape(model: keras.Model) -> Shape:
 def _calibration(
     options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
 ) -> Any:
+    if options.calibration is not None:
+        path = Path(options.calibration)
+        given = path.suffix in (".npy", ".npz")
+        return _arrays(path) if given else input_range.scale(_folder(path, _image_shape(model)))
     if dataset:
         return PartImages(dataset.calibration, input_range.scale)
-    if options.calibration is None:
-        return input_range.scale(smooth_images(_image_shape(model)))
-    path = Path(options.calibration)
-    if path.suffix in (".npy", ".npz"):
-        return _arrays(path)
-    return input_range.scale(_folder(path, _image_shape(model)))
+    return input_range.scale(smooth_images(_image_shape(model)))
 
 
 def _arrays(path: Path) -> Any:

@@ -113,6 +113,7 @@ BAD = {
     "no data": (lambda p, m: [m, "--int8"], "int8 needs representative images for its ranges; give --data or --calib"),
     "both data": (lambda p, m: [m, "--int8", "--data", "mnist", "--calibration", p], "give either --data or --calib"),
     "qat without data": (lambda p, m: [m, "--int8", "--qat", "--calibration", p], "--qat needs labelled images"),
+    "qat without int8": (lambda p, m: ["lenet5", "--qat"], "--qat trains for int8 and the mode is float32"),
     "two modes": (lambda p, m: [m, "--int8", "--float32"], "not allowed with argument"),
     "missing folder": (lambda p, m: ["lenet5", "--data", p / "nothing"], "nothing"),
     "empty folder": (lambda p, m: [m, "--int8", "--calibration", empty_folder(p / "e")], "holds no images"),
