@@ -72,7 +72,8 @@ _PIXEL = 1 / 255
 # Per model: what torchvision's files need of the constructor.
 _TORCHVISION: dict[str, Arguments] = {
     "alexnet": {"variant": "one_weird_trick", "stem_stride": 4},
-    "googlenet": _STRIDED | {"batch_norm": True, "large_kernel_size": 3, "last_pool_size": 2, "epsilon": 1e-3},
+    "googlenet": _STRIDED
+    | {"batch_norm": True, "auxiliary_heads": False, "large_kernel_size": 3, "last_pool_size": 2, "epsilon": 1e-3},
     "mobilenet_v2": _STRIDED | {"alpha": 1.0},
 }
 _RESNET: Arguments = {"version": "v1.5", "shortcut": "B", "plain": False, "use_bias": False}

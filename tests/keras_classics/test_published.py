@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import io
+import json
+import os
 import re
-import urllib.request
+import subprocess
+import sys
+from pathlib import Path
 
-import keras
 import pytest
 
 import keras_classics as kc
-from keras_classics import applications, registry
+from keras_classics import registry
 from keras_classics.errors import InputError
 from keras_classics.published import CHECKPOINTS, conventions, names
 from keras_classics.selection import select
@@ -50,45 +52,52 @@ def test_hashes_are_those_of_the_publishers():
             assert bool(checkpoint.md5) is not checkpoint.model.startswith("mobilenet")
 
 
-@pytest.mark.parametrize(
-    ("model", "given"),
-    [
-        ("mobilenet_v1", {"alpha": 0.25, "input_shape": (128, 128, 3)}),
-        ("mobilenet_v1", {"alpha": 0.5, "input_shape": (160, 160, 3)}),
-        ("mobilenet_v1", {"alpha": 0.75, "input_shape": (192, 192, 3)}),
-        ("mobilenet_v1", {"alpha": 1.0}),
-        ("mobilenet_v2", {"alpha": 0.35, "input_shape": (96, 96, 3)}),
-        ("mobilenet_v2", {"alpha": 1.4}),
-        ("vgg16", {}),
-        ("vgg19", {}),
-        ("resnet50", {}),
-        pytest.param("resnet101", {}, marks=pytest.mark.slow),
-        pytest.param("resnet152", {}, marks=pytest.mark.slow),
-    ],
-)
-def test_keras_itself_asks_for_the_same_file_and_hash(model, given, tmp_path, monkeypatch):
-    """Its download is answered with an empty file, at which it tells the hash that it expected."""
-    asked = []
-
-    def urlopen(url, *_, **__):
-        asked.append(url)
-        return EmptyAnswer()
-
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    checkpoint = chosen(model, weights="imagenet-keras", **given)
-    with keras.StatelessScope(initialize_variables=False), pytest.raises((ValueError, OSError)) as refused:
-        applications.NETWORKS[model](weights="imagenet", **given)
-    assert asked == [checkpoint.url]
-    if checkpoint.md5:
-        assert checkpoint.md5 in str(refused.value)
-    else:
-        assert "hash" not in str(refused.value)
-
+ASK_KERAS = """
+import io, json, sys, urllib.request
+import keras
+from keras_classics.applications import NETWORKS
 
 class EmptyAnswer(io.BytesIO):
     def info(self):
         return {"Content-Length": "0"}
+
+def urlopen(url, *_, **__):
+    print("asked", url)
+    return EmptyAnswer()
+
+urllib.request.urlopen = urlopen
+for model, arguments in json.loads(sys.argv[1]):
+    with keras.StatelessScope(initialize_variables=False):
+        try:
+            NETWORKS[model](weights="imagenet", **arguments)
+        except (ValueError, OSError) as error:
+            print("refused", " ".join(str(error).split()))
+"""
+
+
+@pytest.mark.slow
+def test_keras_itself_asks_for_the_same_files_and_hashes(tmp_path):
+    """Its downloads are answered with empty files, at which it tells the hashes that it expected."""
+    cases = [(model, {}) for model in ("vgg16", "vgg19", "resnet50", "resnet101", "resnet152")]
+    for model in ("mobilenet_v1", "mobilenet_v2"):
+        for checkpoint in kc.published_weights(model):
+            if checkpoint.publisher == "keras.applications":
+                size = checkpoint.preprocessing.crop
+                cases.append((model, {"alpha": checkpoint.arguments["alpha"], "input_shape": (size, size, 3)}))
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK_KERAS, json.dumps(cases)],
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    asked = [line.removeprefix("asked ") for line in answer if line.startswith("asked ")]
+    refused = [line for line in answer if line.startswith("refused ")]
+    for (model, arguments), url, refusal in zip(cases, asked, refused, strict=True):
+        checkpoint = chosen(model, weights="imagenet-keras", **arguments)
+        assert url == checkpoint.url
+        assert ("hash does not match" in refusal) == bool(checkpoint.md5)
+        assert (checkpoint.md5 or "") in refusal
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,11 @@ def test_arguments_choose_the_file(model, given, file):
         ("resnet50", {"version": "v1"}, "create_model('resnet50', version='v1', weights='imagenet-keras')"),
         ("resnet18", {"shortcut": "A"}, "create_model('resnet18', shortcut='B', weights='imagenet')"),
         ("alexnet", {"variant": "2012"}, "create_model('alexnet', variant='one_weird_trick', weights='imagenet')"),
+        (
+            "googlenet",
+            {"auxiliary_heads": True},
+            "create_model('googlenet', auxiliary_heads=False, weights='imagenet')",
+        ),
         ("googlenet", {"batch_norm": False}, "create_model('googlenet', batch_norm=True, weights='imagenet')"),
         ("vgg16", {"weights": "imagenet-torchvision-features", "include_top": True}, "imagenet-torchvision-v1"),
         ("vgg16", {"classes": 10}, "include_top=False"),
@@ -146,3 +160,14 @@ def test_names_and_conventions():
     assert "alpha" not in conventions("mobilenet_v2", "keras.applications")
     assert conventions("mobilenet_v1", "torchvision") == {}
     assert [weights.top1 for weights in kc.published_weights("resnet50")] == [76.130, 80.858, 74.9]
+
+
+def test_the_documented_table_is_this_one():
+    rows = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8").splitlines()
+    for checkpoint in CHECKPOINTS:
+        if checkpoint.preprocessing.crop == 224:
+            (row,) = [row for row in rows if f"`{checkpoint.file_name}`" in row]
+            model, name, _, _, top1, top5, licence = (cell.strip() for cell in row.strip("|").split("|"))
+            assert (model, name.strip("`"), licence) == (checkpoint.model, checkpoint.name, checkpoint.licence)
+            documented = [None if cell == "–" else float(cell) for cell in (top1, top5)]
+            assert documented == [checkpoint.top1, checkpoint.top5]

@@ -15,6 +15,7 @@ import pytest
 
 import keras_classics as kc
 from keras_classics import applications, conversion, published
+from keras_classics.published_names import KERAS_APPLICATIONS
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
@@ -80,6 +81,32 @@ def test_port_without_a_top_has_the_features_of_torchvision(records, name):
     weights = torchvision_weights(records, name, part="features.")
     model = ported(name, weights, input_shape=(side, side, 3), include_top=False)
     assert relative_error(model(RECORDER["random_input"](side)), records[f"{name}/features"]) <= 1e-4
+
+
+@pytest.mark.parametrize("name", RECORDER["RELATIVES"])
+def test_names_and_shapes_of_the_other_vggs_are_torchvisions(records, name):
+    shapes = json.loads(str(records[f"{name}/shapes"]))
+    zeros = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    model = ported(name, zeros, input_shape=(32, 32, 3), include_top=False)
+    assert sum(np.abs(value).sum() for value in model.get_weights()) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *[(name, {}) for name in ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19")],
+        *[("mobilenet_v1", {"alpha": alpha}) for alpha in (0.25, 0.5, 0.75, 1.0)],
+        *[("mobilenet_v2", {"alpha": alpha}) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)],
+    ],
+)
+def test_names_and_shapes_are_those_of_keras_applications(name, arguments, abstract_model):
+    model = abstract_model(name, **published.conventions(name, "keras.applications"), **arguments)
+    with keras.StatelessScope(initialize_variables=False):
+        network = applications.NETWORKS[name](weights=None, **arguments)
+    names = KERAS_APPLICATIONS[name]()
+    ours = {(names[layer.name], v.name): [n for n in v.shape if n > 1] for layer in model.layers for v in layer.weights}
+    theirs = {(layer.name, v.name): [n for n in v.shape if n > 1] for layer in network.layers for v in layer.weights}
+    assert ours == theirs
 
 
 def keras_network(name, side, **arguments):

@@ -122,6 +122,26 @@ def test_weights_that_do_not_fit_are_named_and_change_nothing(change, mend):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_what_follows_a_flatten_is_permuted(data_format, request):
+    request.addfinalizer(lambda: keras.config.set_image_data_format("channels_last"))
+    keras.config.set_image_data_format(data_format)
+    shape = (127, 95, 3) if data_format == "channels_last" else (3, 127, 95)
+    model = kc.AlexNet(shape, classes=2, variant="one_weird_trick")
+    with np.load(REFERENCE / "torchvision.npz", allow_pickle=False) as records:
+        shapes = json.loads(str(records["alexnet/shapes"]))
+    state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if "classifier" not in name}
+    for number, (units, inputs) in {1: (4096, 256 * 3 * 2), 4: (4096, 4096), 6: (2, 4096)}.items():
+        state[f"classifier.{number}.weight"] = np.zeros((units, inputs), np.float32)
+        state[f"classifier.{number}.bias"] = np.zeros(units, np.float32)
+    channel, row, column = 200, 2, 1
+    state["classifier.1.weight"][7, (channel * 3 + row) * 2 + column] = 1
+    conversion.from_torchvision(model, "alexnet", state)
+    kernel = model.get_layer("fc6").get_weights()[0]
+    assert kernel[(row * 2 + column) * 256 + channel, 7] == 1
+    assert kernel.sum() == 1
+
+
 def test_other_classes_and_other_architectures_are_refused(tmp_path):
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")

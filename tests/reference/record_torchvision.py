@@ -36,6 +36,8 @@ SIDES = {
     "vgg16_bn": 224,
 }
 FEATURES = {"alexnet": 96, "vgg16": 64, "vgg16_bn": 64}
+# Of these the names and shapes alone.
+RELATIVES = ("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg19", "vgg19_bn")
 
 
 def uniform(seed: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -82,11 +84,14 @@ def main(checkpoint: str | None = None) -> None:
         with torch.no_grad():
             return module(torch.from_numpy(image.transpose(0, 3, 1, 2).copy())).numpy()
 
+    def shapes_of(module) -> dict[str, tuple[int, ...]]:
+        return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+
     records = {"versions": json.dumps({"torch": torch.__version__, "torchvision": torchvision.__version__})}
     for name, side in SIDES.items():
         options = {"aux_logits": True, "transform_input": True, "init_weights": False} if name == "googlenet" else {}
         network = torchvision.models.get_model(name, weights=None, **options).eval()
-        shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        shapes = shapes_of(network)
         weights = random_weights(shapes)
         network.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
         records[f"{name}/shapes"] = json.dumps(shapes)
@@ -94,6 +99,9 @@ def main(checkpoint: str | None = None) -> None:
         if name in FEATURES:
             records[f"{name}/features"] = answer(network.features, random_input(FEATURES[name])).transpose(0, 2, 3, 1)
         print(name, records[f"{name}/logits"].std())
+    with torch.device("meta"):
+        for name in RELATIVES:
+            records[f"{name}/shapes"] = json.dumps(shapes_of(torchvision.models.get_model(name, weights=None)))
     if checkpoint:
         network = torchvision.models.mobilenet_v2(weights=None).eval()
         network.load_state_dict(torch.load(checkpoint, weights_only=True))
