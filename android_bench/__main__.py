@@ -23,6 +23,7 @@ from android_bench.runners import python_runner
 from android_bench.targets import adb
 from android_bench.targets.adb import AdbTarget
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
+from android_bench.targets.ssh import SshTarget
 
 PLAIN_WIDTH = 120
 RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native")
@@ -76,9 +77,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="measure models and append the rows to a results file")
     run.add_argument("models", nargs="+", metavar="MODEL.tflite")
-    run.add_argument("--target", default="local", metavar="TARGET", help="local (default) or adb[:SERIAL]")
-    run.add_argument("--runtime", nargs="+", choices=RUNTIMES, help="default: litert; on Android native")
+    run.add_argument("--target", default="local", metavar="TARGET", help="local (default), ssh:HOST or adb[:SERIAL]")
+    run.add_argument(
+        "--runtime", nargs="+", choices=RUNTIMES, help="default: litert; on Android native; on a board what it has"
+    )
     run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
+    run.add_argument("--remote-python", default="python3", metavar="PATH", help="the Python on an ssh target")
     run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=["none", "xnnpack"])
     run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
     run.add_argument("--threads", nargs="+", type=positive, default=[1])
@@ -145,8 +149,10 @@ def open_target(options: argparse.Namespace) -> Target:
         target = LocalTarget(pythons)
     elif kind == "adb":
         target = AdbTarget(name or None, options.keep_files)
+    elif kind == "ssh":
+        target = SshTarget(name, options.remote_python, options.keep_files)
     else:
-        raise InputError(f"unknown target {options.target!r}; it is one of local, adb, adb:SERIAL")
+        raise InputError(f"unknown target {options.target!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
     unknown = set(options.runtime or ()) - set(target.runtimes)
     if unknown:
         raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")

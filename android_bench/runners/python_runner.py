@@ -307,9 +307,8 @@ def device():
 
 
 def emulated():
-    """Return whether another processor runs this code: qemu-user shows an ARM program the host's cpuinfo."""
-    information = read_text("/proc/cpuinfo") or ""
-    return platform.machine() in ("aarch64", "armv7l") and "vendor_id" in information
+    """Return whether qemu-user runs this code; it hides itself everywhere but in the process's short name."""
+    return (read_text("/proc/self/comm") or "").startswith("qemu-")
 
 
 def run(arguments):

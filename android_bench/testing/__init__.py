@@ -1,5 +1,6 @@
-"""An Android device that tests can talk to, where there is no phone: real adb, real ARM code, faults on demand."""
+"""Devices that tests can talk to, where there is no phone and no board: real adb and ssh, real ARM code, faults."""
 
+from android_bench.testing.board import TestBoard, missing_board_tools
 from android_bench.testing.device import Faults, TestDevice, missing_tools
 
-__all__ = ["Faults", "TestDevice", "missing_tools"]
+__all__ = ["Faults", "TestBoard", "TestDevice", "missing_board_tools", "missing_tools"]

@@ -19,25 +19,26 @@ CPU variant\t: 0x0
 CPU part\t: 0xd08
 CPU revision\t: 3
 """
-ENTER = """
+ENTER = """#!/bin/sh
 set -e
-for folder in {shared}; do mount --rbind "/$folder" "{root}/$folder"; done
-mount --rbind /proc "{root}/proc"
+{mounts}
 mount --bind "{root}/system/cpuinfo" "{root}/proc/cpuinfo"
-exec chroot "{root}" /usr/bin/env -i PATH=/system/bin:/usr/bin:/bin {variables} /bin/sh -c "$0"
+exec chroot "{root}" /usr/bin/env -i PATH=/system/bin:/usr/bin:/bin {variables} /bin/sh -c "$1"
 """
 
 
 class Sandbox:
     """A root folder with /data/local/tmp, properties, cpufreq and thermal trees, and a shell that runs ARM code.
 
-    `cpu` is the processor that qemu plays.
+    `cpu` is the processor that qemu plays; `libraries` is a tree of ARM programs and libraries, whose
+    `python3` then is the shell's.
     """
 
-    def __init__(self, root: Path, properties: Mapping[str, str], cpu: str):
+    def __init__(self, root: Path, properties: Mapping[str, str], cpu: str, libraries: Path | None = None):
         self.root = root
         self._cpu = cpu
-        for folder in (*SHARED, "proc", "system/bin", "system/lib", "data/local/tmp", "tmp"):
+        self._libraries = libraries
+        for folder in (*SHARED, "proc", "system/bin", "system/lib", "data/local/tmp", "tmp", "arm"):
             (root / folder).mkdir(parents=True)
         for name in ("bin", "lib", "lib64", "sbin"):
             if os.path.islink(f"/{name}"):
@@ -45,6 +46,9 @@ class Sandbox:
         (root / "system/cpuinfo").write_text(CPUINFO)
         self._write_properties(properties)
         self._write_sensors()
+        self._write_script()
+        if libraries:
+            (root / "system/bin/python3").symlink_to("/arm/usr/bin/python3.11")
         shim = root / "system/lib/exec_shim.so"
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, SHIM, "-ldl"], check=True, capture_output=True)
 
@@ -54,20 +58,37 @@ class Sandbox:
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Start the device's shell with `command`, in a mount namespace of its own."""
-        variables = {
-            "LD_PRELOAD": "/system/lib/exec_shim.so",
-            "ANDROID_BENCH_QEMU": shutil.which("qemu-aarch64") or "",
-            "ANDROID_BENCH_QEMU_CPU": self._cpu,
-        }
-        words = " ".join(f"{name}={value}" for name, value in variables.items())
-        script = ENTER.format(root=self.root, shared=" ".join(SHARED), variables=words)
         return subprocess.Popen(
-            ["unshare", "--mount", "/bin/sh", "-c", script, command],
+            ["unshare", "--mount", self.script(), command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+    def script(self) -> str:
+        """Return a program that, in a mount namespace of its own, runs the command that is its argument."""
+        return str(self.root / "system/enter")
+
+    def _write_script(self) -> None:
+        variables = {
+            "LD_PRELOAD": "/system/lib/exec_shim.so",
+            "ANDROID_BENCH_QEMU": shutil.which("qemu-aarch64") or "",
+            "ANDROID_BENCH_QEMU_CPU": self._cpu,
+            "QEMU_LD_PREFIX": "/arm",
+        }
+        mounts = {f"/{name}": name for name in (*SHARED, "proc")}
+        if self._libraries:
+            mounts[str(self._libraries)] = "arm"
+        program = Path(self.script())
+        program.write_text(
+            ENTER.format(
+                root=self.root,
+                mounts="\n".join(f'mount --rbind "{source}" "{self.root}/{place}"' for source, place in mounts.items()),
+                variables=" ".join(f"{name}={value}" for name, value in variables.items()),
+            )
+        )
+        program.chmod(0o755)
 
     def _write_properties(self, properties: Mapping[str, str]) -> None:
         cases = "".join(f"  {name}) echo '{value}';;\n" for name, value in properties.items())

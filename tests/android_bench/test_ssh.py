@@ -1,0 +1,122 @@
+"""A real sshd on loopback. Its userland is this machine's, and in the slow test one of ARM."""
+
+import sys
+
+import pytest
+
+from android_bench import results
+from android_bench.__main__ import main
+from android_bench.errors import InputError
+from android_bench.targets import ssh
+from android_bench.targets.ssh import SshTarget
+from android_bench.testing import TestBoard, missing_board_tools, missing_tools
+
+MISSING = missing_board_tools()
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"the test board needs {', '.join(MISSING)}"),
+    pytest.mark.usefixtures("litert"),
+]
+FEW = ["--runs", "2", "--warmup", "0", "--repeats", "1"]
+
+
+@pytest.fixture
+def board(monkeypatch):
+    with TestBoard() as board:
+        monkeypatch.setenv("ANDROID_BENCH_SSH", board.ssh_command)
+        yield board
+
+
+def run(*words):
+    return main(["run", *map(str, words)])
+
+
+def complaint(capsys):
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1, error
+    return error
+
+
+def test_a_model_runs_there_and_nothing_is_left(board, models, tmp_path):
+    output = tmp_path / "results.jsonl"
+    words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--output", output]
+    assert run(models / "int8.tflite", models / "float32.tflite", *words) == 0
+    rows = {row.model: row for row in results.read(output)}
+    assert {row.target for row in rows.values()} == {"ssh:board"}
+    assert rows["int8"].output_check["identical"]
+    assert rows["int8"].runtime == "litert"
+    assert not rows["int8"].emulated
+    assert not board.temporary_files()
+
+
+def test_files_stay_when_asked_and_damaged_ones_are_sent_again(board, models, tmp_path):
+    output = tmp_path / "results.jsonl"
+    words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--keep-files", "--output", output]
+    assert run(models / "int8.tflite", *words) == 0
+    (model,) = [path for path in board.temporary_files() if path.suffix == ".tflite"]
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-1] + b"x")
+    assert run(models / "int8.tflite", *words) == 0
+    assert model.read_bytes() == whole
+    for path in board.temporary_files():
+        path.unlink()
+
+
+def test_a_python_that_is_not_there(board, models, capsys):
+    assert run(models / "int8.tflite", "--target", "ssh:board", "--remote-python", "/no/python", *FEW) == 2
+    assert "--remote-python" in complaint(capsys)
+
+
+def test_a_runtime_that_is_not_there(board, models, capsys):
+    words = ["--target", "ssh:board", "--remote-python", sys.executable, "--runtime", "native", *FEW]
+    assert run(models / "int8.tflite", *words) == 2
+    assert "cannot run native" in complaint(capsys)
+
+
+def test_more_threads_than_its_cores(board, models, capsys):
+    words = ["--target", "ssh:board", "--remote-python", sys.executable, "--threads", "5000", *FEW]
+    assert run(models / "int8.tflite", *words) == 2
+    assert "5000 threads" in complaint(capsys)
+
+
+def test_a_key_that_is_not_taken(board, models, capsys):
+    board.forget_key()
+    assert run(models / "int8.tflite", "--target", "ssh:board", *FEW) == 2
+    assert "ssh-copy-id board" in complaint(capsys)
+
+
+def test_nothing_listens(board, models, capsys):
+    board.stop()
+    assert run(models / "int8.tflite", "--target", "ssh:board", *FEW) == 2
+    assert "nothing listens there" in complaint(capsys)
+
+
+def test_a_name_that_would_be_an_option():
+    with pytest.raises(InputError, match="name the board"):
+        SshTarget("-oProxyCommand=evil")
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ({"numpy": False, "glibc": [2, 36], "architecture": "aarch64"}, "install numpy there first"),
+        ({"numpy": True, "glibc": [2, 36], "architecture": "aarch64"}, "pip install ai-edge-litert there"),
+        ({"numpy": True, "glibc": [2, 31], "architecture": "aarch64"}, "glibc 2.31 on aarch64 is too old"),
+        ({"numpy": True, "glibc": [2, 36], "architecture": "armv7l"}, "tflite-runtime"),
+    ],
+)
+def test_a_board_without_a_runtime_hears_which_one_fits(probe, words):
+    assert words in ssh._how_to_install(probe)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_tools()), reason=f"ARM code needs {', '.join(missing_tools())}")
+def test_an_arm_userland_computes_the_same(models, tmp_path, monkeypatch):
+    with TestBoard(arm=True) as board:
+        monkeypatch.setenv("ANDROID_BENCH_SSH", board.ssh_command)
+        output = tmp_path / "results.jsonl"
+        assert run(models / "int8.tflite", "--target", "ssh:board", *FEW, "--output", output) == 0
+    (row,) = results.read(output)
+    assert row.emulated
+    assert row.device["architecture"] == "aarch64"
+    assert row.output_check["identical"]
+    assert row.delegated_nodes == row.nodes
