@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from export.report import Report
+from export.verify import FLOAT_PARITY
 from keras_classics.errors import ArgumentParser, command_line
 
 DEFAULT_MODEL = "mobilenet_v2"
@@ -161,8 +162,12 @@ def show(report: Report) -> None:
     """Print what was exported."""
     table = Table(show_header=False, box=None)
     if report.accuracy is not None and report.float_accuracy is not None:
-        drop = f", float {report.float_accuracy:.2%}"
-        table.add_row("accuracy", f"{report.accuracy:.2%} of {report.evaluated} test images{drop}")
+        table.add_row(
+            "accuracy", f"{report.accuracy:.2%} of {report.evaluated} test images, float {report.float_accuracy:.2%}"
+        )
+    if report.drop and report.mode not in FLOAT_PARITY:
+        interval = f"95 % interval {report.drop['low']:.2f} to {report.drop['high']:.2f}"
+        table.add_row("", f"a drop of {report.drop['points']:.2f} points ({interval})")
     if report.qat and report.qat["ptq_accuracy"] is not None:
         table.add_row("", f"{report.qat['ptq_accuracy']:.2%} without quantization-aware training")
     parity = report.parity

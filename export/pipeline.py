@@ -145,7 +145,7 @@ def export_tflite(
                 ranges = quantize.calibrate(graph, worker, calibrating, input_range)
         labels = None if evaluation is None else np.asarray(evaluation[1])
         with clock("evaluate float"):
-            float_accuracy = _accuracy(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+            float_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
         training, keras_model = None, None
         with replacing(path) as temporary, replacing(path.with_suffix(".json")) as temporary_report:
             if qat and ranges:
@@ -155,9 +155,9 @@ def export_tflite(
                     graph.set_weights(weights)
                 keras_model = path.with_suffix(".keras")
                 with _carried_back(model, graph, folds):
-                    tuned = _accuracy(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+                    tuned = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
                     _save(model, keras_model)
-                training |= {"epochs": qat.epochs, "history": history, "keras_accuracy": tuned}
+                training |= {"epochs": qat.epochs, "history": history, "keras_accuracy": _share(tuned)}
             with clock("convert"):
                 samples = {"samples": calibrating} if calibrating and ranges is None else {}
                 content = worker.convert(graph, mode, _io_type(mode, io), ranges=ranges, **samples)
@@ -166,11 +166,11 @@ def export_tflite(
                 before, after = _logits_and_outputs(graph, worker, compared)
                 parity = verify.compare(temporary, compared, after, before)
             with clock("evaluate"):
-                accuracy = _accuracy(Interpreter(temporary).run, evaluating, labels)
+                found_correct = _correct(Interpreter(temporary).run, evaluating, labels)
             found = audit.audit(temporary)
-            pair = None if float_accuracy is None or accuracy is None else (float_accuracy, accuracy)
+            drop = verify.paired_drop(float_correct, found_correct) if labels is not None else None
             structural = verify.structural_faults(mode, found, parity, graph_error)
-            lost = verify.accuracy_faults(mode, parity, pair, max_drop)
+            lost = verify.accuracy_faults(mode, parity, drop, max_drop)
             verify.refuse([*structural, *(lost if gate else [])], path)
             report = Report(
                 model=name or model.name,
@@ -186,8 +186,9 @@ def export_tflite(
                 ops=found.ops,
                 fully_integer=found.fully_integer,
                 requantizations=found.requantizations,
-                float_accuracy=float_accuracy,
-                accuracy=accuracy,
+                float_accuracy=_share(float_correct),
+                accuracy=_share(found_correct),
+                drop=drop,
                 evaluated=len(labels) if labels is not None else 0,
                 parity=parity.as_json() | {"compared_on": _source(evaluating, calibrating)},
                 calibration={"count": len(calibrating[0]), "digest": digest(calibrating)} if calibrating else None,
@@ -288,8 +289,12 @@ def _softmax_input(graph: Graph, name: str) -> str:
     return operation.inputs[0] if operation.attributes.get("function") == "softmax" else name
 
 
-def _accuracy(run: Callable[[Inputs], list[np.ndarray]], inputs: list[Images], labels: Any) -> float | None:
-    return None if labels is None else verify.accuracy(run, inputs, labels)
+def _correct(run: Callable[[Inputs], list[np.ndarray]], inputs: list[Images], labels: Any) -> np.ndarray:
+    return np.zeros(0, bool) if labels is None else verify.correct(run, inputs, labels)
+
+
+def _share(correct: np.ndarray) -> float | None:
+    return float(correct.mean()) if len(correct) else None
 
 
 def _post_training(
@@ -299,7 +304,7 @@ def _post_training(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "post-training.tflite"
         path.write_bytes(worker.convert(graph, "int8", io, ranges=ranges))
-        return {"ptq_accuracy": _accuracy(Interpreter(path).run, evaluating, labels)}
+        return {"ptq_accuracy": _share(_correct(Interpreter(path).run, evaluating, labels))}
 
 
 def _options(qat: QuantizationAwareTraining) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Report:
             `requantizations`: QUANTIZE or DEQUANTIZE operators inside the graph.
         float_accuracy, accuracy: of the float model and of the file, on all of the evaluation
             data, in [0, 1]; None without labels. `evaluated` is how many samples that was.
+        drop: by how many percentage points accuracy fell, the 95 % interval of that (paired: the
+            same samples), and on how many samples only the model or only the file was right.
         parity: how the outputs differ (`export.verify.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
@@ -49,6 +51,7 @@ class Report:
     requantizations: int
     float_accuracy: float | None
     accuracy: float | None
+    drop: dict[str, float] | None
     evaluated: int
     parity: dict[str, Any]
     calibration: dict[str, Any] | None

@@ -102,14 +102,22 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def accuracy(run: Callable[[Inputs], list[np.ndarray]], inputs: Sequence[Images], labels: np.ndarray) -> float:
-    """Share of samples whose greatest first output is at `labels`, over all of them."""
-    right = start = 0
-    for batch in batches(inputs):
-        predicted = run(batch)[0].reshape(len(batch[0]), -1).argmax(axis=1)
-        right += int((predicted == labels[start : start + len(predicted)]).sum())
-        start += len(predicted)
-    return right / start
+def correct(run: Callable[[Inputs], list[np.ndarray]], inputs: Sequence[Images], labels: np.ndarray) -> np.ndarray:
+    """Whether the greatest first output is at the label: bool (N,), for every sample."""
+    predicted = [run(batch)[0].reshape(len(batch[0]), -1).argmax(axis=1) for batch in batches(inputs)]
+    return np.concatenate(predicted) == labels
+
+
+def paired_drop(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """By how many percentage points accuracy fell, and the 95 % interval of that.
+
+    Both were measured on the same samples, so only those on which they differ make it uncertain.
+    """
+    lost, won, count = int((before & ~after).sum()), int((after & ~before).sum()), len(before)
+    drop = (lost - won) / count
+    error = np.sqrt(max(lost + won - count * drop**2, 0)) / count
+    low, high = drop - 1.96 * error, drop + 1.96 * error
+    return {"points": 100 * drop, "low": float(100 * low), "high": float(100 * high), "lost": lost, "won": won}
 
 
 def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
@@ -137,16 +145,15 @@ def structural_faults(mode: str, found: Audit, parity: Parity, graph_error: floa
     return faults
 
 
-def accuracy_faults(mode: str, parity: Parity, accuracies: tuple[float, float] | None, max_drop: float) -> list[str]:
+def accuracy_faults(mode: str, parity: Parity, drop: dict[str, float] | None, max_drop: float) -> list[str]:
     """What a quantized file lost too much of: accuracy (float, file) where there are labels, else agreement."""
     if mode in FLOAT_PARITY:
         return []
-    if accuracies:
-        drop = 100 * (accuracies[0] - accuracies[1])
-        if drop > max_drop + 1e-9:
+    if drop:
+        if drop["points"] > max_drop + 1e-9:
             return [
-                f"accuracy fell by {drop:.2f} points, from {accuracies[0]:.2%} to {accuracies[1]:.2%} "
-                f"(limit {max_drop:g}); try --qat, or --max-drop if that is acceptable"
+                f"accuracy fell by {drop['points']:.2f} points (95 % interval {drop['low']:.2f} to {drop['high']:.2f}, "
+                f"limit {max_drop:g}); try --qat, or --max-drop if that is acceptable"
             ]
         return []
     faults = []

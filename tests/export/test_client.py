@@ -1,0 +1,50 @@
+"""The worker's faults come back as exceptions that say what happened."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from keras import Input, Model, layers
+
+from export import ConversionError, InputError, QuantizationAwareTraining, Worker
+from export.quantize import calibrate
+from export.reader import read_graph
+
+
+def small_graph():
+    image = Input((4, 4, 1), name="image")
+    return read_graph(Model(image, layers.Dense(3)(layers.Flatten()(image))))
+
+
+def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
+    graph = small_graph()
+    graph.operations["dense"].kind = "nonsense"
+    with pytest.raises(ConversionError, match="KeyError.*nonsense"):
+        worker.convert(graph, "float32")
+    assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
+
+
+def test_training_that_fails_leaves_the_worker_usable(worker: Worker) -> None:
+    graph = small_graph()
+    images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
+    ranges = calibrate(graph, worker, [images], None)
+    wrong_shape = QuantizationAwareTraining.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
+    options = {"steps_per_epoch": 2, "epochs": 1, "learning_rate": 1e-3}
+    with pytest.raises(ConversionError):
+        worker.train_quantized(graph, ranges, options, wrong_shape.stream())
+    assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
+
+
+def test_a_worker_that_dies_is_reported() -> None:
+    with Worker() as worker:
+        os.kill(worker._process.pid, signal.SIGKILL)
+        with pytest.raises(ConversionError, match=r"ended with code -9 \(out of memory\?\)"):
+            worker.convert(small_graph(), "float32")
+
+
+def test_a_missing_converter_is_an_error_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"No module named 'tensorflow'.*pip install 'keras-classics\[export\]'"):
+        Worker()
