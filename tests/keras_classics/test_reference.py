@@ -15,6 +15,7 @@ import pytest
 
 import keras_classics as kc
 from keras_classics import applications, conversion, published
+from keras_classics.imagenet import imagenet_classes
 from keras_classics.published_names import KERAS_APPLICATIONS
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -81,6 +82,21 @@ def test_port_without_a_top_has_the_features_of_torchvision(records, name):
     weights = torchvision_weights(records, name, part="features.")
     model = ported(name, weights, input_shape=(side, side, 3), include_top=False)
     assert relative_error(model(RECORDER["random_input"](side)), records[f"{name}/features"]) <= 1e-4
+
+
+def test_table_is_torchvisions_own(records):
+    theirs = json.loads(str(records["published"]))
+    ours = {row.url: row for row in published.CHECKPOINTS if row.publisher == "torchvision"}
+    assert ours.keys() == theirs.keys()
+    for url, row in ours.items():
+        said = theirs[url]
+        assert (row.preprocessing.resize, row.preprocessing.crop) == (said["resize"], said["crop"])
+        assert row.top1 == said["acc@1"] or (row.top1 is None and math.isnan(said["acc@1"]))
+        assert row.top5 == said["acc@5"] or (row.top5 is None and math.isnan(said["acc@5"]))
+        if row.model != "googlenet":
+            np.testing.assert_allclose(row.preprocessing.mean, said["mean"])
+            np.testing.assert_allclose(row.preprocessing.std, said["std"])
+    assert [name for _, name in imagenet_classes()] == json.loads(str(records["categories"]))
 
 
 @pytest.mark.parametrize("name", RECORDER["RELATIVES"])

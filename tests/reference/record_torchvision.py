@@ -6,7 +6,7 @@ Run in an environment of its own, with numpy, torch and the torchvision that goe
 
 Weights and inputs are not stored: `random_weights` and `random_input` make them again anywhere, from
 the raw stream of NumPy's PCG64, which NumPy promises to keep. What is stored, in torchvision.npz, is
-each network's answer, and the names and shapes of its state dict.
+each network's answer, the names and shapes of its state dict, and what torchvision says of its weights.
 """
 
 from __future__ import annotations
@@ -99,6 +99,19 @@ def main(checkpoint: str | None = None) -> None:
         if name in FEATURES:
             records[f"{name}/features"] = answer(network.features, random_input(FEATURES[name])).transpose(0, 2, 3, 1)
         print(name, records[f"{name}/logits"].std())
+    published = {}
+    for name in (*SIDES, *RELATIVES):
+        for weights in torchvision.models.get_model_weights(name):
+            transforms = weights.transforms()
+            published[weights.url] = {
+                "resize": transforms.resize_size[0],
+                "crop": transforms.crop_size[0],
+                "mean": transforms.mean,
+                "std": transforms.std,
+                **weights.meta["_metrics"]["ImageNet-1K"],
+            }
+    records["published"] = json.dumps(published)
+    records["categories"] = json.dumps(weights.meta["categories"])
     with torch.device("meta"):
         for name in RELATIVES:
             records[f"{name}/shapes"] = json.dumps(shapes_of(torchvision.models.get_model(name, weights=None)))
