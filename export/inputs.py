@@ -59,7 +59,7 @@ class InputRange:
 def recorded_range(model_path: Path) -> InputRange | None:
     """The range recorded beside a `.keras` file, in `STEM.preprocess.json`; None if there is none.
 
-    Training writes `input_range`; `keras_classics.Preprocessing.description()` has `mean` and `std`.
+    Training writes `input_range`; `preprocessing_for(…).description()` has `mean` and `std`.
 
     Raises:
         InputError: the file is there and cannot be understood.

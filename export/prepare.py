@@ -16,9 +16,10 @@ from export.errors import InputError
 from export.inputs import InputRange, recorded_range
 from export.pipeline import QuantizationAwareTraining
 from export.samples import PartImages, smooth_images
-from keras_classics import data, image_folder, preprocessing_for, published, registry, train, weights
+from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
+from keras_classics.pretrained import published
 
 DEFAULT_DATA = "mnist"
 MOST_CALIBRATION_IMAGES = 200

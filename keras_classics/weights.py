@@ -11,8 +11,8 @@ from pathlib import Path
 
 import keras
 
-from keras_classics import applications, conversion, downloads, published, selection, torch_files
 from keras_classics.errors import InputError
+from keras_classics.pretrained import applications, conversion, downloads, published, selection, torch_files
 
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 

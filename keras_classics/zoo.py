@@ -7,8 +7,9 @@ import re
 from rich import box
 from rich.table import Table
 
-from keras_classics import published, registry
+from keras_classics import registry
 from keras_classics.cost import Cost
+from keras_classics.pretrained import published
 
 
 def zoo_table() -> Table:

@@ -10,8 +10,8 @@ import pytest
 
 import keras_classics as kc
 from keras_classics.errors import InputError
-from keras_classics.imagenet import imagenet_classes
-from keras_classics.preprocessing import Preprocessing
+from keras_classics.pretrained.imagenet import imagenet_classes
+from keras_classics.pretrained.preprocessing import Preprocessing
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -15,8 +15,8 @@ import pytest
 import keras_classics as kc
 from keras_classics import registry
 from keras_classics.errors import InputError
-from keras_classics.published import CHECKPOINTS, conventions, names
-from keras_classics.selection import select
+from keras_classics.pretrained.published import CHECKPOINTS, conventions, names
+from keras_classics.pretrained.selection import select
 
 
 def one_line(caught):
@@ -55,7 +55,7 @@ def test_hashes_are_those_of_the_publishers():
 ASK_KERAS = """
 import io, json, sys, urllib.request
 import keras
-from keras_classics.applications import NETWORKS
+from keras_classics.pretrained.applications import NETWORKS
 
 class EmptyAnswer(io.BytesIO):
     def info(self):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
-from keras_classics import applications, conversion, published
-from keras_classics.imagenet import imagenet_classes
-from keras_classics.published_names import KERAS_APPLICATIONS
+from keras_classics.pretrained import applications, conversion, published
+from keras_classics.pretrained.imagenet import imagenet_classes
+from keras_classics.pretrained.names import KERAS_APPLICATIONS
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))

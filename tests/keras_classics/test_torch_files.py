@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_classics import torch_files
 from keras_classics.errors import InputError
+from keras_classics.pretrained import torch_files
 
 STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
 

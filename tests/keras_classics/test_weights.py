@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
-from keras_classics import conversion, published
 from keras_classics.errors import InputError
+from keras_classics.pretrained import conversion, published
 from keras_classics.weights import load_model
 
 REFERENCE = Path(__file__).parents[1] / "reference"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from keras_classics import errors
 from keras_classics.errors import InputError
-from keras_classics.preprocessing import Preprocessing
+from keras_classics.pretrained.preprocessing import Preprocessing
 
 Publisher = Literal["torchvision", "keras.applications"]
 Arguments = dict[str, Any]

@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_classics import blocks
 from keras_classics.errors import InputError
-from keras_classics.preprocessing import Preprocessing
-from keras_classics.published import named
+from keras_classics.pretrained.preprocessing import Preprocessing
+from keras_classics.pretrained.published import named
 
 CLASSES, SIZE = 1000, 224
 
@@ -47,7 +47,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     In the order in which published weights tell them apart, that of the numbers. The names are
     torchvision's (torchvision/models/_meta.py).
     """
-    table = resources.files("keras_classics").joinpath("imagenet_classes.tsv").read_text(encoding="utf-8")
+    table = resources.files("keras_classics.pretrained").joinpath("imagenet_classes.tsv").read_text(encoding="utf-8")
     return tuple((number, name) for number, name in (line.split("\t") for line in table.splitlines()))
 
 

@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_classics import blocks
 from keras_classics.errors import InputError
-from keras_classics.published_names import KERAS_APPLICATIONS, TORCHVISION, Names
+from keras_classics.pretrained.names import KERAS_APPLICATIONS, TORCHVISION, Names
 
 Tensors = Mapping[str, np.ndarray]
 
