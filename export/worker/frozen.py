@@ -19,11 +19,8 @@ def run(graph: Graph, inputs: list[tf.Tensor], ranges: Ranges | None = None) -> 
     for operation in graph.operations.values():
         if operation.kind != "input":
             weights = {role: tf.constant(array) for role, array in operation.weights.items()}
-            attributes = dict(operation.attributes)
-            if operation.kind == "reshape":
-                attributes["shape"] = operation.shape
             given = [values[name] for name in operation.inputs]
-            values[operation.name] = compute(operation.kind, given, weights, attributes)
+            values[operation.name] = compute(operation, given, weights)
         if ranges and operation.name in ranges:
             low, high = ranges[operation.name]
             values[operation.name] = tf.quantization.fake_quant_with_min_max_vars(values[operation.name], low, high)
@@ -51,7 +48,7 @@ def convert(
         for index, name in enumerate(graph.inputs)
     ]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def function(*inputs):
         values = run(graph, list(inputs), ranges)
         outputs = [values[name] for name in graph.outputs]
@@ -106,7 +103,7 @@ def observe(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest value of each named output for each sample: two (names, N) arrays."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def extremes(inputs):
         values = run(graph, inputs)
         flat = [tf.reshape(values[name], [tf.shape(values[name])[0], -1]) for name in names]

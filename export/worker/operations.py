@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tensorflow as tf
+
+from export.graph import Operation
 
 Compute = Callable[..., tf.Tensor]
 Weights = Mapping[str, tf.Tensor]
 OPERATIONS: dict[str, Compute] = {}
 
 
-def compute(kind: str, inputs: list[tf.Tensor], weights: Weights, attributes: Mapping[str, Any]) -> tf.Tensor:
-    """The output of one operation; tensors are channels-last with the batch first."""
-    return OPERATIONS[kind](*inputs, **weights, **attributes)
+def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> tf.Tensor:
+    """The output of one operation; tensors are channels-last with the batch first.
+
+    Raises:
+        RuntimeError: it cannot be computed; the message names the operation, which is called as its layer.
+    """
+    attributes = operation.attributes | ({"shape": operation.shape} if operation.kind == "reshape" else {})
+    try:
+        return OPERATIONS[operation.kind](*inputs, **weights, **attributes)
+    except Exception as error:
+        raise RuntimeError(f"layer {operation.name!r} ({operation.kind}): {error}") from error
 
 
 def _operation(kind: str) -> Callable[[Compute], Compute]:

@@ -42,7 +42,7 @@ def train(
     optimizer = tf_keras.optimizers.Adam(schedule)
     loss_function = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(inputs, target):
         with tf.GradientTape() as tape:
             loss = loss_function(target, model(inputs, training=True))
@@ -115,11 +115,8 @@ class OperationLayer(tf_keras.layers.Layer):
     def call(self, inputs: Any) -> tf.Tensor:
         if self.operation.kind == "input":
             return tf.identity(inputs)
-        attributes = dict(self.operation.attributes)
-        if self.operation.kind == "reshape":
-            attributes["shape"] = self.operation.shape
         weights = {role: getattr(self, role) for role in self.operation.weights}
-        return compute(self.operation.kind, tf.nest.flatten(inputs), weights, attributes)
+        return compute(self.operation, tf.nest.flatten(inputs), weights)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (None, *self.operation.shape)
