@@ -63,6 +63,7 @@ def mixed_precision(model: keras.Model, dtype: HalfPrecision | None) -> Iterator
     finally:
         for layer, policy in zip(layers, before, strict=True):
             layer.dtype_policy = policy
+        model.make_predict_function(force=True)  # the one compiled so far computes in `dtype`
 
 
 def _all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -18,6 +18,7 @@ import keras
 
 from keras_classics import files
 from keras_classics.checkpoint import Checkpoint, History, require_same
+from keras_classics.errors import InputError
 from keras_classics.parts import Dataset
 
 
@@ -38,7 +39,11 @@ def is_finished(output: Path, settings: Mapping[str, Any]) -> bool:
     record = output / "run.json"
     if not record.is_file():
         return False
-    require_same(record, json.loads(record.read_text(encoding="utf-8"))["settings"], settings)
+    try:
+        saved = json.loads(record.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record} is not the record of a training; remove it or choose another folder") from error
+    require_same(record, saved, settings)
     return True
 
 

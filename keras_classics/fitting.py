@@ -1,0 +1,218 @@
+"""Fit a model to a dataset: the recipe of all our trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_classics import devices, registry
+from keras_classics.augment import Augmentation
+from keras_classics.checkpoint import Checkpoint, History
+from keras_classics.errors import InputError
+from keras_classics.parts import Dataset, Part
+from keras_classics.progress import TrainingProgress
+
+BATCH_SIZE = 64
+LEARNING_RATE = 4e-3
+BATCH_NORM_LEARNING_RATE = 1e-2  # normalized activations bear larger steps
+WEIGHT_DECAY = 0.01
+WARM_UP = 0.1  # of all steps
+EVALUATION_BATCH = 256
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def build(name: str, dataset: Dataset, /, *, seed: int = 0, **arguments: Any) -> keras.Model:
+    """The model `name` for the images and classes of `dataset`, as our recipes build it.
+
+    Sets the seeds of Python, NumPy and the backend, from which the initial weights are drawn.
+    `arguments` go to the constructor and override the recipe's.
+    """
+    keras.utils.set_random_seed(seed)
+    fitting = dict(input_shape=dataset.image_shape, classes=len(dataset.class_names))
+    return registry.create_model(name, **fitting | registry.recipe_arguments(name, dataset.image_shape) | arguments)
+
+
+def fit(
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float | None = None,
+    augmentation: bool = True,
+    mixed_precision: devices.HalfPrecision | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train `model` in place on `dataset.train`, with AdamW, a warm-up and a cosine to zero.
+
+    Every shuffle and change of an image depends on `seed` and the epoch only. The last epoch's
+    weights are the result; the validation part is only measured on.
+
+    Args:
+        model: from an image like the dataset's to one score or probability for each class.
+        learning_rate: the peak, after the warm-up; `default_learning_rate(model)` if None.
+        augmentation: change the training images as `dataset.augmentation` says.
+        mixed_precision: what to compute in instead of float32.
+        checkpoint: is written after each epoch.
+        resume: go on from `checkpoint` if it exists, to the result of one whole training; else an
+            earlier checkpoint is removed.
+        progress: show a bar and a line for each epoch.
+
+    Returns:
+        `loss`, `accuracy`, `val_loss` and `val_accuracy`, a number for each epoch.
+
+    Raises:
+        ValueError: model, dataset and arguments do not go together, or the loss became infinite.
+    """
+    learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
+    _check(model, dataset, epochs, batch_size, learning_rate)
+    batch_size = devices.shareable(min(batch_size, len(dataset.train)))
+    steps = len(dataset.train) // batch_size
+    if steps == 0:
+        raise InputError(f"{dataset.name} has too few training images, {len(dataset.train)}; add some")
+    changes = dataset.augmentation if augmentation else None
+    with devices.mixed_precision(model, mixed_precision):
+        compile_for_training(model, epochs * steps, learning_rate)
+        history: History = {name: [] for name in FIGURES}
+        if checkpoint and checkpoint.path.exists():
+            if resume:
+                history = checkpoint.restore(model)
+            else:
+                checkpoint.path.unlink()
+        first_epoch = len(history["loss"])
+
+        def stream() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for epoch in range(first_epoch, epochs):
+                yield from batches(dataset.train, batch_size, [seed, epoch], changes)
+
+        each_epoch = _EachEpoch(dataset.validation, history, checkpoint)
+        with closing(TrainingProgress(history, epochs, steps)) if progress else nullcontext() as shown:
+            model.fit(
+                stream(),
+                initial_epoch=first_epoch,
+                epochs=epochs,
+                steps_per_epoch=steps,
+                callbacks=[each_epoch, shown] if shown else [each_epoch],
+                shuffle=False,
+                verbose=0,
+            )
+    return history
+
+
+def default_learning_rate(model: keras.Model) -> float:
+    """What our recipe takes for `model`: more if it has batch normalization."""
+    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    return BATCH_NORM_LEARNING_RATE if normalized else LEARNING_RATE
+
+
+def compile_for_training(model: keras.Model, steps: int, learning_rate: float) -> None:
+    """Give `model` its loss, metrics and an optimizer for `steps` steps."""
+    warm_up = int(WARM_UP * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model)),
+        metrics=["accuracy"],
+        jit_compile=keras.backend.backend() == "jax",  # XLA on CPU has very slow depthwise gradients
+    )
+
+
+def batches(
+    part: Part, batch_size: int, seed: int | Sequence[int], augmentation: Augmentation | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One epoch of `part` in random order: float32 images in [0, 1] and int64 labels.
+
+    Every batch has `batch_size` examples; what is left over waits for another epoch's shuffle.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(part))
+    for start in range(0, len(part) - batch_size + 1, batch_size):
+        chosen = order[start : start + batch_size]
+        images = part.images(chosen)
+        yield augmentation(images, random) if augmentation else images, part.labels[chosen]
+
+
+def accuracy(model: keras.Model, part: Part) -> float:
+    """Share of the whole `part` that `model` classifies right, in [0, 1]."""
+    return float(np.mean(predict(model, part).argmax(axis=-1) == part.labels))
+
+
+def predict(model: keras.Model, part: Part) -> np.ndarray:
+    """What `model` makes of every image of `part`, in its order: (len(part), classes)."""
+    return model.predict(_InOrder(part), verbose=0)[: len(part)]
+
+
+class _InOrder(keras.utils.PyDataset):
+    """The images of a part in batches of one size, which compiled code and several devices ask for.
+
+    The last batch is filled up from the beginning of the part.
+    """
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part, self.size = part, devices.shareable(min(EVALUATION_BATCH, len(part)), round_up=True)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.part) / self.size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        chosen = np.arange(index * self.size, (index + 1) * self.size)
+        return (self.part.images(chosen % len(self.part)),)
+
+
+class _EachEpoch(keras.callbacks.Callback):
+    """Stops a training that diverges, measures on the validation part and writes the checkpoint."""
+
+    def __init__(self, validation: Part, history: History, checkpoint: Checkpoint | None) -> None:
+        super().__init__()
+        self.validation, self.history, self.checkpoint = validation, history, checkpoint
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = dict(logs or {})
+        if not math.isfinite(figures["loss"]):
+            raise InputError(f"the loss is {figures['loss']} in epoch {epoch + 1}; use a lower learning rate")
+        scores, labels = predict(self.model, self.validation), self.validation.labels
+        figures["val_loss"] = float(self.model.loss(labels, scores))
+        figures["val_accuracy"] = float(np.mean(scores.argmax(axis=-1) == labels))
+        for name in FIGURES:
+            self.history[name].append(figures[name])
+        if self.checkpoint:
+            self.checkpoint.save(self.model, self.history)
+
+
+def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, learning_rate: float) -> None:
+    for name, value in (("epochs", epochs), ("batch size", batch_size)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it takes a whole number of at least 1")
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"learning rate is {learning_rate}; it takes a number above 0")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise InputError(
+            f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+            "training takes a model with one image as input and one output"
+        )
+    takes, gives = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    has = dataset.image_shape
+    if len(takes) != len(has) or any(a not in (None, b) for a, b in zip(takes, has, strict=True)):
+        raise InputError(f"{model.name} takes images of shape {takes} and {dataset.name} has {has}; make them agree")
+    if gives != len(dataset.class_names):
+        raise InputError(
+            f"{model.name} has {gives} outputs and {dataset.name} {len(dataset.class_names)} classes; "
+            "use the data it was made for or a model with as many outputs"
+        )
+
+
+def _gives_probabilities(model: keras.Model) -> bool:
+    last = next(layer for layer in reversed(model.layers) if layer.output is model.outputs[0])
+    softmax = keras.activations.softmax
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is softmax
