@@ -124,7 +124,7 @@ def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, 
     [
         (["--threads", "5000"], "5000 threads on"),
         (["--cpus", "1", "--threads", "2"], "2 threads on 1 usable cores"),
-        (["--cpus", "1" + "0" * 40], "cannot be used here"),
+        (["--cpus", "1" + "0" * 40], "cannot be used on this machine"),
         (["--cpus", "zz"], "no hexadecimal mask"),
         (["--runs", "0"], "not at least 1"),
         (["--runtime", "onnx"], "invalid choice"),
