@@ -10,7 +10,7 @@ import pytest
 import keras_classics as kc
 from export.inputs import recorded_range
 from export.prepare import _published_range
-from export.tflite import parser
+from export.command import parser
 
 
 @pytest.mark.parametrize(
