@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
+from export.command import parser
 from export.inputs import recorded_range
 from export.prepare import _published_range
-from export.command import parser
 
 
 @pytest.mark.parametrize(

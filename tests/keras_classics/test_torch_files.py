@@ -42,7 +42,7 @@ def refusal(path):
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch")
+    return pytest.importorskip("torch", reason="`make test-backends` has PyTorch")
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def state(torch):
     return state
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
 def test_both_formats_give_every_tensor_without_importing_torch(torch, state, zipped, tmp_path, monkeypatch):
     torch.save(state, tmp_path / "state.pth", _use_new_zipfile_serialization=zipped)
@@ -97,6 +98,7 @@ def test_code_in_a_file_is_not_run(zipped, tmp_path, monkeypatch):
     assert not (tmp_path / "attacked").exists()
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
 def test_whole_models_and_training_checkpoints_are_refused(torch, zipped, tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
@@ -138,6 +140,7 @@ def test_compressed_or_short_storages_are_refused(tmp_path):
     assert "data/0" in refusal(archive(tmp_path / "none.pth", state_of_one()))
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
 def test_every_truncation_is_one_line(torch, zipped, tmp_path):
     buffer = io.BytesIO()
@@ -148,6 +151,7 @@ def test_every_truncation_is_one_line(torch, zipped, tmp_path):
         refusal(tmp_path / "cut.pth")
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
 def test_altered_bytes_give_tensors_or_one_line(torch, zipped, tmp_path):
     buffer = io.BytesIO()

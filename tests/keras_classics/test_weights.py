@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import json
 import runpy
+import struct
 import warnings
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -40,9 +42,39 @@ def torchvision_state(name):
 
 
 def saved(state, path):
-    torch = pytest.importorskip("torch")
-    torch.save({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}, path)
+    """Write a state dict as `torch.save` does, without PyTorch."""
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def number(value):
+        return b"J" + struct.pack("<i", value)
+
+    def numbers(values):
+        return b"(" + b"".join(map(number, values)) + b"t"
+
+    with zipfile.ZipFile(path, "w") as archive:
+        pickled = b"\x80\x02}"
+        for key, (name, value) in enumerate(state.items()):
+            value = np.ascontiguousarray(value)
+            kind = {np.dtype(np.float32): b"Float", np.dtype(np.int64): b"Long"}[value.dtype]
+            strides = [stride // value.itemsize for stride in value.strides]
+            storage = b"ctorch\n" + kind + b"Storage\n" + text(str(key)) + text("cpu") + number(value.size)
+            tensor = b"(" + text("storage") + storage + b"tQ" + number(0) + numbers(value.shape) + numbers(strides)
+            pickled += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(" + tensor + b"\x89}tRs"
+            archive.writestr(f"archive/data/{key}", value.tobytes())
+        archive.writestr("archive/data.pkl", pickled + b".")
+        archive.writestr("archive/version", b"3\n")
     return path
+
+
+def test_the_writer_of_these_tests_writes_what_pytorch_reads(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3), "b": np.zeros(70000, np.float32)}
+    loaded = torch.load(saved(state, tmp_path / "state.pth"), weights_only=True)
+    assert list(loaded) == list(state)
+    for name, value in state.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), value)
 
 
 @pytest.fixture
