@@ -35,7 +35,8 @@ SLOW = {"alexnet_one_weird_trick", "vgg11_batch_norm", "resnet18_plain", "resnet
 def variant(request):
     """The constructor of the small model that `request.param` names, with three classes."""
     name, arguments = VARIANTS[request.param]
-    return lambda **more: kc.create_model(name, **({"classes": 3} | arguments | more))
+    yield lambda **more: kc.create_model(name, **({"classes": 3} | arguments | more))
+    keras.backend.clear_session()
 
 
 def pytest_generate_tests(metafunc):
