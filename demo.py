@@ -54,7 +54,7 @@ def export(name: str, worker) -> Iterator:
     """Three files of one trained model: float, int8 after training, int8 with quantization-aware training."""
     import keras
 
-    from export import QuantizationAwareTraining, export_tflite
+    from export import FineTuning, export_tflite
     from keras_classics import data, train
 
     digits = data.load("mnist")
@@ -70,7 +70,7 @@ def export(name: str, worker) -> Iterator:
             "float32" if mode == "float32" else "int8",
             calibration=digits.calibration.images(),
             evaluation=(digits.test.images(), digits.test.labels),
-            qat=QuantizationAwareTraining(batches, len(digits.train) // 32, QAT_EPOCHS) if mode == "int8-qat" else None,
+            qat=FineTuning(batches, len(digits.train) // 32, QAT_EPOCHS) if mode == "int8-qat" else None,
             input_range=(0.0, 1.0),
             worker=worker,
         )

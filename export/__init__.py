@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from export.bridge import register_bridge
     from export.client import Worker
     from export.errors import ConversionError, GateError, InputError, UnsupportedLayerError
-    from export.pipeline import QuantizationAwareTraining, export_tflite
+    from export.fine_tuning import Clustering, FineTuning, Pruning
+    from export.pipeline import export_tflite
     from export.report import Report
 
 __all__ = [
+    "Clustering",
     "ConversionError",
+    "FineTuning",
     "GateError",
     "InputError",
-    "QuantizationAwareTraining",
+    "Pruning",
     "Report",
     "UnsupportedLayerError",
     "Worker",
@@ -26,7 +29,9 @@ __all__ = [
 
 _HOMES = {
     "register_bridge": "bridge",
-    "QuantizationAwareTraining": "pipeline",
+    "Clustering": "fine_tuning",
+    "FineTuning": "fine_tuning",
+    "Pruning": "fine_tuning",
     "export_tflite": "pipeline",
     "Report": "report",
     "Worker": "client",

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.errors import InputError
 
 FLOATS = ("FLOAT32", "FLOAT16")
+STRUCTURED = ("CONV_2D", "FULLY_CONNECTED")  # output channels are the kernels' first axis
+NUMPY_TYPES = {"INT8": np.int8, "FLOAT32": np.float32, "FLOAT16": np.float16}
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Audit:
         requantizations: QUANTIZE and DEQUANTIZE operators between others.
         variables: whether the file holds variables (VAR_HANDLE): it was not frozen.
         weight_scales: for each kernel in int8, by operator name and position, its number of scales.
+        sparsity: share of zeros among the weights of convolutions and dense layers, not depthwise.
+        values_per_channel: the most different values that an output channel of these has.
     """
 
     sha256: str
@@ -40,6 +46,8 @@ class Audit:
     requantizations: int
     variables: bool
     weight_scales: dict[str, int]
+    sparsity: float
+    values_per_channel: int
 
 
 def audit(path: str | os.PathLike[str]) -> Audit:
@@ -57,6 +65,7 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     operator_names = _names(schema.BuiltinOperator)
     type_names = _names(schema.TensorType)
     ops: Counter[str] = Counter()
+    kernels: list[np.ndarray] = []
     islands, requantizations, scales, types = [], 0, {}, set()
     for graph in model.subgraphs:
         tensor_types = [type_names[tensor.type] for tensor in graph.tensors]
@@ -76,6 +85,10 @@ def audit(path: str | os.PathLike[str]) -> Audit:
                 kernel = graph.tensors[sources[1]]
                 if tensor_types[sources[1]] == "INT8" and model.buffers[kernel.buffer].data is not None:
                     scales[f"{position}:{name}"] = len(kernel.quantization.scale)
+                data = model.buffers[kernel.buffer].data
+                if name in STRUCTURED and data is not None and tensor_types[sources[1]] in NUMPY_TYPES:
+                    values = np.asarray(data, np.uint8).view(NUMPY_TYPES[tensor_types[sources[1]]])
+                    kernels.append(values.reshape(kernel.shape[0], -1))
     first = model.subgraphs[0]
     return Audit(
         sha256=hashlib.sha256(content).hexdigest(),
@@ -89,6 +102,8 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         requantizations=requantizations,
         variables="VAR_HANDLE" in ops,
         weight_scales=scales,
+        sparsity=sum(int((kernel == 0).sum()) for kernel in kernels) / max(1, sum(kernel.size for kernel in kernels)),
+        values_per_channel=max((len(np.unique(channel)) for kernel in kernels for channel in kernel), default=0),
     )
 
 

@@ -81,21 +81,20 @@ class Worker:
         arrays = self._call(header, graph, samples)[1]
         return arrays["low"], arrays["high"]
 
-    def train_quantized(
-        self,
-        graph: Graph,
-        ranges: Mapping[str, tuple[float, float]],
-        options: Mapping[str, Any],
-        batches: Iterator[wire.Arrays],
-    ) -> tuple[wire.Arrays, dict[str, tuple[float, float]], list[dict[str, float]]]:
-        """Quantization-aware training on `batches` of arrays `input:0`, …, `target`.
+    def train(
+        self, method: str, graph: Graph, options: Mapping[str, Any], batches: Iterator[wire.Arrays], **rest: Any
+    ) -> tuple[wire.Arrays, list[dict[str, float]]]:
+        """Fine-tune on `batches` of arrays `input:0`, …, `target`.
+
+        Args:
+            method: a training call of `export.worker.calls`: train_quantized (with `ranges`), prune
+                or cluster, which say what `options` they take.
 
         Returns:
-            The new weights, named as `Graph.weights` does, the ranges, and a history by epoch.
+            The new weights, named as `Graph.weights` does, and the mean loss of each epoch.
         """
-        header = {"call": "train_quantized", "ranges": ranges, "options": options}
-        result, weights = self._call(header, graph, [], batches)
-        return weights, {name: (low, high) for name, (low, high) in result["ranges"].items()}, result["history"]
+        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], batches)
+        return weights, result["history"]
 
     def _call(
         self,

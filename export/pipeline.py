@@ -6,8 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +14,15 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from export import audit, passes, quantize, verify
+from export import audit, fine_tuning, passes, quantize, verify
 from export.client import Worker
 from export.errors import InputError
+from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
-from export.wire import Arrays
 from keras_classics.files import replacing
 
 Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -31,47 +30,6 @@ MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
 IO_TYPES = ("int8", "uint8", "float32")
 COMPARED_SAMPLES = 256
 SELF_CHECKED_SAMPLES = 2
-
-LabelledBatches = Iterable[tuple[Any, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class QuantizationAwareTraining:
-    """How to fine-tune under simulated int8.
-
-    Attributes:
-        batches: gives the batches of one epoch, (inputs, class numbers), for the epoch's number;
-            inputs are float32 in the model's own range, (n, …) or a tuple or list of them.
-        steps_per_epoch: how many batches an epoch has.
-        epochs, learning_rate: of Adam, whose rate decays to zero along a cosine.
-    """
-
-    batches: Callable[[int], LabelledBatches]
-    steps_per_epoch: int
-    epochs: int = 2
-    learning_rate: float = 5e-4
-
-    @classmethod
-    def on_arrays(cls, inputs: Any, labels: np.ndarray, batch_size: int = 32, seed: int = 0, **options: Any) -> Any:
-        """Train on arrays in memory, shuffled anew in each epoch."""
-        arrays = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
-        size = min(batch_size, len(labels))
-
-        def batches(epoch: int) -> LabelledBatches:
-            order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-            for start in range(0, len(labels) - size + 1, size):
-                chosen = order[start : start + size]
-                yield [array[chosen] for array in arrays], labels[chosen]
-
-        return cls(batches, len(labels) // size, **options)
-
-    def stream(self) -> Iterator[Arrays]:
-        """All batches of all epochs, as the worker takes them."""
-        for epoch in range(self.epochs):
-            for inputs, labels in self.batches(epoch):
-                arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
-                named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
-                yield named | {"target": np.asarray(labels, np.int64)}
 
 
 def export_tflite(
@@ -82,7 +40,9 @@ def export_tflite(
     calibration: Any = None,
     io: str = "int8",
     evaluation: tuple[Any, np.ndarray] | None = None,
-    qat: QuantizationAwareTraining | None = None,
+    qat: FineTuning | None = None,
+    prune: Pruning | None = None,
+    cluster: Clustering | None = None,
     ptq: Literal["tuned", "plain"] = "tuned",
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
@@ -104,8 +64,11 @@ def export_tflite(
         io: dtype of an int8 file's inputs and outputs: "int8", "uint8" or "float32". Those of
             int16x8 are int16, or float32 if that is asked for.
         evaluation: (samples, class numbers): the accuracy of model and file on all of it.
-        qat: fine-tune by TF-MOT's quantization-aware training first; the trained weights, carried
-            back into the Keras model, are saved beside the file (`.keras`). `model` is unchanged.
+        qat: fine-tune by TF-MOT's quantization-aware training first.
+        prune, cluster: before that, train zeros into the kernels, or reduce each to a few values,
+            by TF-MOT; later steps keep them. They make the file compress better, not run faster.
+            Weights that were trained so, carried back into the Keras model, are saved beside the
+            file (`.keras`). `model` is unchanged.
         ptq: where int8 activation ranges come from: "tuned" takes the mean of the samples' extremes,
             "plain" leaves them to the converter, as int16x8 always does.
         logits: cut off a softmax at the end.
@@ -134,30 +97,37 @@ def export_tflite(
     compared = first(evaluating or calibrating or _probe(graph), COMPARED_SAMPLES)
 
     with contextlib.ExitStack() as stack:
-        if worker is None:
-            worker = stack.enter_context(Worker())
+        worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)
         with clock("self-check"):
             graph_error = _self_check(model, graph, worker, first(compared, SELF_CHECKED_SAMPLES), bool(cut))
+        labels = None if evaluation is None else np.asarray(evaluation[1])
+        with clock("evaluate float"):
+            float_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+
+        structure, training = None, None
+        if prune or cluster:
+            with clock("prune and cluster"):
+                structure = fine_tuning.give_structure(graph, worker, prune, cluster)
         ranges = None
         if mode == "int8" and (ptq == "tuned" or qat):
             with clock("calibrate"):
                 ranges = quantize.calibrate(graph, worker, calibrating, input_range)
-        labels = None if evaluation is None else np.asarray(evaluation[1])
-        with clock("evaluate float"):
-            float_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
-        training, keras_model = None, None
-        with replacing(path) as temporary, replacing(path.with_suffix(".json")) as temporary_report:
-            if qat and ranges:
-                training = _post_training(graph, worker, ranges, io, evaluating, labels)
-                with clock("quantization-aware training"):
-                    weights, ranges, history = worker.train_quantized(graph, ranges, _options(qat), qat.stream())
-                    graph.set_weights(weights)
-                keras_model = path.with_suffix(".keras")
-                with _carried_back(model, graph, folds):
-                    tuned = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
-                    _save(model, keras_model)
-                training |= {"epochs": qat.epochs, "history": history, "keras_accuracy": _share(tuned)}
+        if qat and ranges:
+            training = _post_training(graph, worker, ranges, io, evaluating, labels)
+            with clock("quantization-aware training"):
+                training |= fine_tuning.train_quantized(graph, worker, ranges, qat, prune, cluster)
+
+        keras_model = path.with_suffix(".keras") if structure or training else None
+        keras_correct = float_correct
+        with contextlib.ExitStack() as files:
+            temporary, temporary_report = (
+                files.enter_context(replacing(each)) for each in (path, path.with_suffix(".json"))
+            )
+            if keras_model:
+                with clock("carry back"), _carried_back(model, graph, folds):
+                    keras_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+                    model.save(files.enter_context(replacing(keras_model)))
             with clock("convert"):
                 samples = {"samples": calibrating} if calibrating and ranges is None else {}
                 content = worker.convert(graph, mode, _io_type(mode, io), ranges=ranges, **samples)
@@ -170,6 +140,7 @@ def export_tflite(
             found = audit.audit(temporary)
             drop = verify.paired_drop(float_correct, found_correct) if labels is not None else None
             structural = verify.structural_faults(mode, found, parity, graph_error)
+            structural += fine_tuning.faults(found, prune, cluster)
             lost = verify.accuracy_faults(mode, parity, drop, max_drop)
             verify.refuse([*structural, *(lost if gate else [])], path)
             report = Report(
@@ -195,8 +166,12 @@ def export_tflite(
                 input_range=list(input_range) if input_range else None,
                 ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
                 qat=training,
+                structure=structure,
+                sparsity=found.sparsity,
+                values_per_channel=found.values_per_channel,
                 gate={"passed": not lost, "faults": lost, "max_drop": max_drop, "enforced": gate},
                 keras_model=str(keras_model) if keras_model else None,
+                keras_accuracy=_share(keras_correct) if keras_model else None,
                 versions=worker.versions | _versions(),
                 seconds=clock.seconds,
             )
@@ -307,10 +282,6 @@ def _post_training(
         return {"ptq_accuracy": _share(_correct(Interpreter(path).run, evaluating, labels))}
 
 
-def _options(qat: QuantizationAwareTraining) -> dict[str, Any]:
-    return {"steps_per_epoch": qat.steps_per_epoch, "epochs": qat.epochs, "learning_rate": qat.learning_rate}
-
-
 @contextlib.contextmanager
 def _carried_back(model: keras.Model, graph: Graph, folds: list[passes.FoldedNormalization]) -> Iterator[None]:
     """The model with the graph's weights, for as long as the context lasts."""
@@ -320,11 +291,6 @@ def _carried_back(model: keras.Model, graph: Graph, folds: list[passes.FoldedNor
         yield
     finally:
         model.set_weights(original)
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    with replacing(path) as temporary:
-        model.save(temporary)
 
 
 def _versions() -> dict[str, str]:

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from export.errors import InputError
+from export.fine_tuning import FineTuning
 from export.inputs import InputRange, recorded_range
-from export.pipeline import QuantizationAwareTraining
 from export.samples import PartImages, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
 from keras_classics.files import replacing, write_json
@@ -34,7 +34,7 @@ class Job:
     model: keras.Model
     calibration: Any
     evaluation: tuple[Any, np.ndarray] | None
-    qat: QuantizationAwareTraining | None
+    qat: FineTuning | None
     input_range: InputRange
     gate: bool
 
@@ -214,7 +214,7 @@ def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, 
 
 def _quantization_aware_training(
     options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange
-) -> QuantizationAwareTraining:
+) -> FineTuning:
     assert dataset is not None  # _check_sources has seen to it
     size = min(train.BATCH_SIZE, len(dataset.train))
 
@@ -223,4 +223,4 @@ def _quantization_aware_training(
         for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
             yield input_range.scale(images), labels
 
-    return QuantizationAwareTraining(batches, len(dataset.train) // size, epochs=options.qat_epochs)
+    return FineTuning(batches, len(dataset.train) // size, epochs=options.qat_epochs)

@@ -29,10 +29,13 @@ class Report:
         parity: how the outputs differ (`export.verify.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
-        qat: epochs, history, accuracies and size of the post-training file of the same model;
+        qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
             None without quantization-aware training.
+        structure: what pruning and clustering were asked for, and their histories; None without.
+        sparsity, values_per_channel: share of zeros in the kernels of convolutions and dense layers
+            of the file, and the most different values in an output channel.
         gate: `passed`, the `faults` that would refuse the file, and `max_drop`.
-        keras_model: the Keras model with the trained weights carried back, after QAT.
+        keras_model, keras_accuracy: the Keras model with the fine-tuned weights carried back.
         versions, seconds: of what made it, and how long each step took.
     """
 
@@ -58,8 +61,12 @@ class Report:
     input_range: list[float] | None
     ptq: str | None
     qat: dict[str, Any] | None
+    structure: dict[str, Any] | None
+    sparsity: float
+    values_per_channel: int
     gate: dict[str, Any]
     keras_model: str | None
+    keras_accuracy: float | None
     versions: dict[str, str]
     seconds: dict[str, float]
     schema: str = field(default=SCHEMA)

@@ -41,12 +41,28 @@ def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
 
 
 def train_quantized(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """Quantization-aware training: new weights (as the graph names them) and ranges."""
+    """Quantization-aware training: new weights, as the graph names them, and a history."""
     from export.worker import quantized_training
 
     graph = Graph.from_header(header["graph"], arrays)
-    weights, ranges, history = quantized_training.train(graph, header["ranges"], header["options"], connection)
-    return {"ranges": ranges, "history": history}, weights
+    weights, history = quantized_training.train(graph, header["ranges"], header["options"], connection)
+    return {"history": history}, weights
+
+
+def prune(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Pruning: new weights, as the graph names them, and a history."""
+    from export.worker import structure
+
+    weights, history = structure.prune(Graph.from_header(header["graph"], arrays), header["options"], connection)
+    return {"history": history}, weights
+
+
+def cluster(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Clustering: new weights, as the graph names them, and a history."""
+    from export.worker import structure
+
+    weights, history = structure.cluster(Graph.from_header(header["graph"], arrays), header["options"], connection)
+    return {"history": history}, weights
 
 
 def _samples(graph: Graph, arrays: Arrays) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import Input, Model, layers
 
-from export import ConversionError, InputError, QuantizationAwareTraining, Worker
+from export import ConversionError, FineTuning, InputError, Worker
 from export.quantize import calibrate
 from export.reader import read_graph
 
@@ -29,10 +29,10 @@ def test_training_that_fails_leaves_the_worker_usable(worker: Worker) -> None:
     graph = small_graph()
     images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
     ranges = calibrate(graph, worker, [images], None)
-    wrong_shape = QuantizationAwareTraining.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
-    options = {"steps_per_epoch": 2, "epochs": 1, "learning_rate": 1e-3}
+    wrong_shape = FineTuning.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
+    options = wrong_shape.options() | {"preserve_sparsity": False, "preserve_clusters": False}
     with pytest.raises(ConversionError, match="incompatible"):
-        worker.train_quantized(graph, ranges, options, wrong_shape.stream())
+        worker.train("train_quantized", graph, options, wrong_shape.stream(), ranges=ranges)
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from export import GateError, InputError, QuantizationAwareTraining, Worker, export_tflite
+from export import Clustering, FineTuning, GateError, InputError, Pruning, Worker, export_tflite
 from export.audit import audit
 from export.interpreter import Interpreter
 from keras_classics import train
@@ -73,7 +73,7 @@ def test_io_types_and_logits(lenet, mnist, tmp_path: Path, worker: Worker) -> No
 @pytest.mark.backends
 def test_quantization_aware_training_helps_what_it_trains(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
     before = lenet.get_weights()
-    qat = QuantizationAwareTraining.on_arrays(mnist.train.images(), mnist.train.labels, epochs=1)
+    qat = FineTuning.on_arrays(mnist.train.images(), mnist.train.labels, epochs=1)
     report = export_tflite(lenet, tmp_path / "lenet.tflite", "int8", qat=qat, worker=worker, **data_of(mnist))
     assert report.fully_integer
     assert report.accuracy >= report.float_accuracy - 0.005
@@ -82,14 +82,14 @@ def test_quantization_aware_training_helps_what_it_trains(lenet, mnist, tmp_path
     for weight, same in zip(before, lenet.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, same)  # the caller's model is as it was
     carried = keras.saving.load_model(report.keras_model)
-    assert train.accuracy(carried, mnist.test) == pytest.approx(report.qat["keras_accuracy"])
-    assert abs(report.qat["keras_accuracy"] - report.accuracy) <= 0.005
+    assert train.accuracy(carried, mnist.test) == pytest.approx(report.keras_accuracy)
+    assert abs(report.keras_accuracy - report.accuracy) <= 0.005
     assert any(np.any(a != b) for a, b in zip(before, carried.get_weights(), strict=True))
 
 
 def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(mnist, tmp_path: Path, worker: Worker) -> None:
     model = train.build("mobilenet_v2", mnist, alpha=0.35)
-    qat = QuantizationAwareTraining.on_arrays(mnist.train.images(slice(64)), mnist.train.labels[:64], epochs=1)
+    qat = FineTuning.on_arrays(mnist.train.images(slice(64)), mnist.train.labels[:64], epochs=1)
     report = export_tflite(
         model, tmp_path / "slim.tflite", "int8", qat=qat, gate=False, worker=worker, **data_of(mnist, 50)
     )
@@ -98,7 +98,7 @@ def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(mnist, tmp_pa
     assert len(depthwise) == 17
     assert min(depthwise) > 1
     assert report.fully_integer
-    assert abs(report.qat["keras_accuracy"] - report.float_accuracy) < 0.2
+    assert abs(report.keras_accuracy - report.float_accuracy) < 0.2
 
 
 def test_a_model_that_int8_cannot_carry_is_refused(spoiled, mnist, tmp_path: Path, worker: Worker) -> None:
@@ -160,3 +160,40 @@ def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
     for read in (Interpreter, audit):
         with pytest.raises(InputError, match="is not a TFLite file"):
             read(path)
+
+
+def test_pruning_clustering_and_qat_keep_each_others_structure(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+    digits, labels = mnist.train.images(), mnist.train.labels
+
+    def tuning(**options) -> FineTuning:
+        return FineTuning.on_arrays(digits, labels, epochs=1, **options)
+
+    before = lenet.get_weights()
+    report = export_tflite(
+        lenet,
+        tmp_path / "small.tflite",
+        "int8",
+        prune=Pruning(tuning(learning_rate=2e-3), sparsity=0.7),
+        cluster=Clustering(tuning(), clusters=16),
+        qat=tuning(),
+        max_drop=3.0,
+        worker=worker,
+        **data_of(mnist),
+    )
+    assert 0.69 <= report.sparsity <= 0.8
+    assert report.values_per_channel <= 16
+    assert report.fully_integer
+    assert report.gzip_bytes < 0.5 * report.size_bytes
+    for weight, same in zip(before, lenet.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
+    carried = keras.saving.load_model(report.keras_model)
+    kernel = carried.get_layer("c5").kernel.numpy()
+    assert (kernel == 0).mean() >= 0.69
+    assert len(np.unique(kernel)) <= 16
+    assert train.accuracy(carried, mnist.test) == pytest.approx(report.keras_accuracy)
+
+
+def test_two_of_four_weights_are_zero(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+    training = FineTuning.on_arrays(mnist.train.images(slice(640)), mnist.train.labels[:640], epochs=1)
+    report = export_tflite(lenet, tmp_path / "a.tflite", prune=Pruning(training, pattern=(2, 4)), worker=worker)
+    assert 0.49 <= report.sparsity <= 0.6

@@ -1,0 +1,139 @@
+"""Going on training a model under a constraint: quantized, pruned, clustered, or all three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.audit import Audit
+from export.client import Worker
+from export.errors import InputError
+from export.graph import Graph
+from export.quantize import Ranges
+from export.wire import Arrays
+
+LabelledBatches = Iterable[tuple[Any, np.ndarray]]
+LEAST_OF_SPARSITY = 0.97  # of what was asked: kernels of few weights round it down
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How to go on training a model under a constraint.
+
+    Attributes:
+        batches: gives the batches of one epoch, (inputs, class numbers), for the epoch's number;
+            inputs are float32 in the model's own range, (n, …) or a tuple or list of them.
+        steps_per_epoch: how many batches an epoch has.
+        epochs, learning_rate: of Adam, whose rate decays to zero along a cosine.
+    """
+
+    batches: Callable[[int], LabelledBatches]
+    steps_per_epoch: int
+    epochs: int = 2
+    learning_rate: float = 5e-4
+
+    @classmethod
+    def on_arrays(
+        cls, inputs: Any, labels: np.ndarray, batch_size: int = 32, seed: int = 0, **options: Any
+    ) -> FineTuning:
+        """Train on arrays in memory, shuffled anew in each epoch."""
+        arrays = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+        size = min(batch_size, len(labels))
+
+        def batches(epoch: int) -> LabelledBatches:
+            order = np.random.default_rng([seed, epoch]).permutation(len(labels))
+            for start in range(0, len(labels) - size + 1, size):
+                chosen = order[start : start + size]
+                yield [array[chosen] for array in arrays], labels[chosen]
+
+        return cls(batches, len(labels) // size, **options)
+
+    def stream(self) -> Iterator[Arrays]:
+        """All batches of all epochs, as the worker takes them."""
+        for epoch in range(self.epochs):
+            for inputs, labels in self.batches(epoch):
+                arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
+                named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
+                yield named | {"target": np.asarray(labels, np.int64)}
+
+    def options(self) -> dict[str, Any]:
+        """What the worker's loop needs to know."""
+        return {
+            "steps_per_epoch": self.steps_per_epoch,
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+        }
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Which weights of convolutions and dense layers become zero, and the training around it.
+
+    `sparsity` is their share, above 0 and below 1; `pattern` (m, n) instead asks for m zeros in
+    every n consecutive weights.
+    """
+
+    training: FineTuning
+    sparsity: float = 0.5
+    pattern: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise InputError(f"sparsity is {self.sparsity}; it takes a share above 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """To how many different values each kernel of a convolution or dense layer is reduced, at least 3."""
+
+    training: FineTuning
+    clusters: int = 16
+
+    def __post_init__(self) -> None:
+        if self.clusters < 3:
+            raise InputError(f"{self.clusters} clusters are too few; it takes at least 3")
+
+
+def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> dict[str, Any]:
+    """Prune, then cluster, the graph's kernels in place; what was asked and how it went, for the report."""
+    record: dict[str, Any] = {}
+    if prune:
+        options = prune.training.options() | {"sparsity": prune.sparsity, "pattern": prune.pattern}
+        weights, history = worker.train("prune", graph, options, prune.training.stream())
+        graph.set_weights(weights)
+        record["prune"] = {"sparsity": prune.sparsity, "pattern": prune.pattern, "history": history}
+    if cluster:
+        options = cluster.training.options() | {"clusters": cluster.clusters, "preserve_sparsity": bool(prune)}
+        weights, history = worker.train("cluster", graph, options, cluster.training.stream())
+        graph.set_weights(weights)
+        record["cluster"] = {"clusters": cluster.clusters, "history": history}
+    return record
+
+
+def train_quantized(
+    graph: Graph,
+    worker: Worker,
+    ranges: Ranges,
+    training: FineTuning,
+    prune: Pruning | None,
+    cluster: Clustering | None,
+) -> dict[str, Any]:
+    """Train the graph's weights in place under simulated int8, keeping the structure that they have."""
+    keep = {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
+    options = training.options() | keep
+    weights, history = worker.train("train_quantized", graph, options, training.stream(), ranges=ranges)
+    graph.set_weights(weights)
+    return {"epochs": training.epochs, "history": history}
+
+
+def faults(found: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:
+    """What of the structure that was asked for is not in the file."""
+    result = []
+    if prune and found.sparsity < LEAST_OF_SPARSITY * (0.5 if prune.pattern else prune.sparsity):
+        result.append(f"only {found.sparsity:.1%} of the kernels' weights are zero")
+    if cluster and found.values_per_channel > cluster.clusters:
+        result.append(f"a kernel has {found.values_per_channel} different values in a channel")
+    return result
