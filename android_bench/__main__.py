@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,10 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from android_bench import compare, report, results, table
+from android_bench import compare, given_input, report, results, table
 from android_bench.errors import InputError, command_line
 from android_bench.jobs import Configuration, Target
-from android_bench.measure import Plan, measure
+from android_bench.measure import Plan, measure, raise_all
 from android_bench.model_file import ModelFile, open_model
 from android_bench.results import Row
 from android_bench.runners import python_runner
@@ -77,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="measure models and append the rows to a results file")
     run.add_argument("models", nargs="+", metavar="MODEL.tflite")
-    run.add_argument("--target", default="local", metavar="TARGET", help="local (default), ssh:HOST or adb[:SERIAL]")
+    run.add_argument(
+        "--target", nargs="+", default=["local"], metavar="TARGET", help="local (default), ssh:HOST or adb[:SERIAL]"
+    )
     run.add_argument(
         "--runtime", nargs="+", choices=RUNTIMES, help="default: litert; on Android native; on a board what it has"
     )
@@ -87,8 +92,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
     run.add_argument("--threads", nargs="+", type=positive, default=[1])
     run.add_argument("--repeats", type=positive, default=5, help="processes for each model and configuration")
-    run.add_argument("--runs", type=positive, help="inferences a repeat (default: half a second of them, at least 50)")
+    length = run.add_mutually_exclusive_group()
+    length.add_argument("--runs", type=positive, help="inferences a repeat (default: half a second, at least 50)")
+    length.add_argument("--seconds", type=positive, help="measure each repeat for so long: how it is when it is hot")
     run.add_argument("--warmup", type=not_negative, help="inferences before them (default: until steady)")
+    run.add_argument(
+        "--cooldown", type=float, metavar="CELSIUS", help="wait before each repeat until the target is so cool"
+    )
+    run.add_argument("--input", type=Path, metavar="FILE.npy", help="one input, instead of fixed-seed noise")
     run.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="for one repeat")
     run.add_argument("--keep-files", action="store_true", help="leave what was pushed on the device")
     run.add_argument("--resume", action="store_true", help="measure only what the results file lacks")
@@ -108,39 +119,87 @@ def parser() -> argparse.ArgumentParser:
 def run_command(options: argparse.Namespace) -> None:
     """Measure, append, and print the table; what was measured is printed whatever happens to the rest."""
     models = [open_model(path) for path in dict.fromkeys(options.models)]
-    plan = Plan(options.repeats, options.runs, options.warmup, options.timeout)
+    plan = Plan(
+        repeats=options.repeats,
+        runs=options.runs,
+        warmup=options.warmup,
+        timeout=options.timeout,
+        seconds=options.seconds,
+        cooldown=options.cooldown,
+        input=None if options.input is None else given_input.read(options.input),
+    )
     rows: list[Row] = []
-    with open_target(options) as target:
-        configurations = [
-            Configuration(runtime, delegate, threads, options.cpus)
-            for runtime, delegate, threads in itertools.product(
-                dict.fromkeys(options.runtime or target.runtimes[:1]),
-                dict.fromkeys(options.delegate),
-                dict.fromkeys(options.threads),
-            )
-        ]
+    with contextlib.ExitStack() as stack:
+        targets = [stack.enter_context(open_target(word, options)) for word in dict.fromkeys(options.target)]
+        refuse_disturbance(targets)
         try:
             with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-                task = progress.add_task("measuring", total=plan.repeats * len(models) * len(configurations))
-                rows.extend(
-                    measure(
-                        target,
-                        models,
-                        configurations,
-                        plan,
-                        options.output,
-                        resume=options.resume,
-                        advance=lambda: progress.advance(task),
-                    )
-                )
+                measure_all(targets, models, plan, options, rows, progress)
         finally:
             if rows:
-                show_rows(rows, models, configurations, options.output)
+                show_rows(rows, targets, models, options)
 
 
-def open_target(options: argparse.Namespace) -> Target:
-    """Return the target that --target names; raise InputError where it cannot run a runtime that was asked for."""
-    kind, _, name = options.target.partition(":")
+def refuse_disturbance(targets: Sequence[Target]) -> None:
+    """Raise InputError where targets cannot be measured at the same time."""
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        raise InputError(f"the same device is named twice ({', '.join(names)}); name each once")
+    if len(names) > 1 and "local" in names:
+        raise InputError("this machine cannot serve other targets while it is measured itself; run it on its own")
+
+
+def configurations(target: Target, options: argparse.Namespace) -> list[Configuration]:
+    """Return every combination that was asked for, on `target`."""
+    return [
+        Configuration(runtime, delegate, threads, options.cpus)
+        for runtime, delegate, threads in itertools.product(
+            dict.fromkeys(options.runtime or target.runtimes[:1]),
+            dict.fromkeys(options.delegate),
+            dict.fromkeys(options.threads),
+        )
+    ]
+
+
+def measure_all(
+    targets: Sequence[Target],
+    models: Sequence[ModelFile],
+    plan: Plan,
+    options: argparse.Namespace,
+    rows: list[Row],
+    progress: Progress,
+) -> None:
+    """Measure on all targets at once, adding to `rows` as they come; raise what failed when all have ended."""
+    stopping = threading.Event()
+
+    def measure_on(target: Target) -> None:
+        wanted = configurations(target, options)
+        task = progress.add_task(target.name, total=plan.repeats * len(models) * len(wanted))
+
+        def advance() -> None:
+            progress.advance(task)
+            if stopping.is_set():
+                raise KeyboardInterrupt
+
+        for row in measure(target, models, wanted, plan, options.output, options.resume, advance):
+            rows.append(row)
+
+    if len(targets) == 1:
+        measure_on(targets[0])
+        return
+    with ThreadPoolExecutor(len(targets)) as pool:
+        futures = [pool.submit(measure_on, target) for target in targets]
+        try:
+            failures = [future.exception() for future in futures]
+        except KeyboardInterrupt:
+            stopping.set()
+            raise
+    raise_all([failure for failure in failures if failure is not None])
+
+
+def open_target(word: str, options: argparse.Namespace) -> Target:
+    """Return the target that `word` names; raise InputError where it cannot run a runtime that was asked for."""
+    kind, _, name = word.partition(":")
     target: Target
     if kind == "local" and not name:
         pythons = {}
@@ -152,7 +211,7 @@ def open_target(options: argparse.Namespace) -> Target:
     elif kind == "ssh":
         target = SshTarget(name, options.remote_python, options.keep_files)
     else:
-        raise InputError(f"unknown target {options.target!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
+        raise InputError(f"unknown target {word!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
     unknown = set(options.runtime or ()) - set(target.runtimes)
     if unknown:
         raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")
@@ -160,17 +219,22 @@ def open_target(options: argparse.Namespace) -> Target:
 
 
 def show_rows(
-    rows: Sequence[Row], models: Sequence[ModelFile], configurations: Sequence[Configuration], output: Path
+    rows: Sequence[Row], targets: Sequence[Target], models: Sequence[ModelFile], options: argparse.Namespace
 ) -> None:
-    """Print the table of `rows` in the order in which models and configurations were asked for."""
+    """Print the table of `rows` in the order in which targets, models and configurations were asked for."""
+    names = [target.name for target in targets]
     paths = [str(model.path) for model in models]
-    settings = [(each.runtime, each.delegate, each.threads) for each in configurations]
-    ordered = sorted(
-        rows, key=lambda row: (paths.index(row.model_path), settings.index((row.runtime, row.delegate, row.threads)))
-    )
+    settings = [
+        (each.runtime, each.delegate, each.threads) for target in targets for each in configurations(target, options)
+    ]
+
+    def place(row: Row) -> tuple[int, int, int]:
+        setting = settings.index((row.runtime, row.delegate, row.threads))
+        return names.index(row.target), paths.index(row.model_path), setting
+
     console = terminal()
-    table.show(results.summarize(ordered), console)
-    console.print(f"{len(rows)} rows appended to {output}", markup=False, highlight=False, soft_wrap=True)
+    table.show(results.summarize(sorted(rows, key=place)), console)
+    console.print(f"{len(rows)} rows appended to {options.output}", markup=False, highlight=False, soft_wrap=True)
 
 
 def compare_command(options: argparse.Namespace) -> None:

@@ -16,6 +16,9 @@ class TargetLost(InputError):
     """The target went away or cannot work on; nothing more will come from it."""
 
 
+TEMPERATURES = "cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null"
+
+
 @dataclass(frozen=True)
 class Configuration:
     """How a model is run. `cpus` are the cores it may use; empty means all that the process may use."""
@@ -39,6 +42,7 @@ class Job:
         runs: measured inferences; None for as many as half a second holds, at least 50.
         warmup: inferences before them; None for as many as it takes to become steady.
         timeout: seconds after which the target has failed.
+        seconds: for how long to measure instead, where `runs` is None.
     """
 
     model: ModelFile
@@ -47,6 +51,7 @@ class Job:
     runs: int | None
     warmup: int | None
     timeout: float
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,16 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def run(self, job: Job) -> Measurement:
         """Run one job in a process of its own; raise InputError where it cannot, TargetLost where nothing can."""
+
+    def temperature(self) -> float | None:
+        """Return the hottest sensor now, in degrees Celsius; None where the target shows none."""
+        return None
+
+
+def hottest(lines: str) -> float | None:
+    """Return the largest of some lines of millidegrees, in degrees Celsius; None where there is no number."""
+    readings = [int(line) for line in lines.split() if line.lstrip("-").isdigit()]
+    return max(readings) / 1000 if readings else None
 
 
 def refuse_too_many_threads(name: str, cores: Sequence[int], configurations: Sequence[Configuration]) -> None:

@@ -6,12 +6,15 @@ import datetime
 import itertools
 import random
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from android_bench import noise, output_check, results
+import numpy as np
+
+from android_bench import given_input, noise, output_check, results
 from android_bench.errors import InputError, Refused
 from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost
 from android_bench.model_file import ModelFile
@@ -19,25 +22,42 @@ from android_bench.output_check import OutputCheck, Reference
 from android_bench.results import Row
 from android_bench.targets.local import LocalTarget
 
+LONGEST_COOLDOWN_SECONDS = 900.0
+COOLDOWN_STEP_SECONDS = 2.0
 KERNELS = {"xnnpack": "XNNPACK", "none": "built-in"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often to measure. `runs` and `warmup` are a job's; each of the `repeats` is a process of its own."""
+    """How to measure.
+
+    Attributes:
+        repeats: processes for each model and configuration.
+        runs, warmup, seconds, timeout: a job's.
+        cooldown: degrees Celsius that the target must have cooled down to before each process.
+        input: what the models get instead of fixed-seed noise.
+    """
 
     repeats: int = 5
     runs: int | None = None
     warmup: int | None = None
     timeout: float = 600.0
+    seconds: float | None = None
+    cooldown: float | None = None
+    input: np.ndarray | None = None
+
+    def job(self, model: ModelFile, configuration: Configuration, input: Path) -> Job:
+        """Return the job of one process."""
+        timeout = self.timeout + (self.seconds or 0)
+        return Job(model, configuration, input, self.runs, self.warmup, timeout, self.seconds)
 
 
 class References:
-    """The fixed-seed input of each model and its outputs on LiteRT, here, each in a process of its own."""
+    """The input of each model and its outputs on LiteRT, here, each in a process of its own."""
 
-    def __init__(self, folder: Path, timeout: float):
+    def __init__(self, folder: Path, plan: Plan):
         self._folder = folder
-        self._timeout = timeout
+        self._plan = plan
         self._target = LocalTarget()
         self._known: dict[tuple[str, str], Reference] = {}
 
@@ -59,9 +79,14 @@ class References:
     def _reference(self, model: ModelFile, delegate: str) -> Reference:
         key = (model.sha256, delegate)
         if key not in self._known:
+            path = self._input_path(model)
             configuration = Configuration("litert", delegate, threads=1)
-            job = Job(model, configuration, input=None, runs=1, warmup=0, timeout=self._timeout)
-            measurement = self._target.save_input(job, self._input_path(model))
+            job = Job(model, configuration, input=None, runs=1, warmup=0, timeout=self._plan.timeout)
+            measurement = self._target.save_input(job, path)
+            if self._plan.input is not None:
+                inputs = measurement.document["inputs"]
+                path.write_bytes(given_input.as_bytes(self._plan.input, inputs, model.path))
+                measurement = self._target.run(replace(job, input=path))
             self._known[key] = Reference(
                 KERNELS[delegate],
                 measurement.document["runtime_version"],
@@ -96,15 +121,16 @@ def measure(
     failures: dict[tuple[ModelFile, Configuration], Exception] = {}
     order = itertools.count()
     with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
-        references = References(Path(folder), plan.timeout)
+        references = References(Path(folder), plan)
         inputs = {model: references.input(model) for model in models}
         for repeat in range(plan.repeats):
             cells = list(itertools.product(models, configurations))
             random.shuffle(cells)
             for model, configuration in cells:
                 if (model, configuration) not in failures and not _holds(known, target, model, configuration, repeat):
-                    job = Job(model, configuration, inputs[model], plan.runs, plan.warmup, plan.timeout)
+                    job = plan.job(model, configuration, inputs[model])
                     try:
+                        _cool_down(target, plan.cooldown)
                         measurement = target.run(job)
                         checked = _checked(references, target, job, measurement)
                     except TargetLost:
@@ -116,7 +142,20 @@ def measure(
                         results.append(output, [row])
                         yield row
                 advance()
-    _raise(list(failures.values()))
+    raise_all(list(failures.values()))
+
+
+def _cool_down(target: Target, limit: float | None) -> None:
+    """Wait until the target is at most `limit` °C; raise TargetLost where it shows no temperature or stays hot."""
+    if limit is None:
+        return
+    stop = time.monotonic() + LONGEST_COOLDOWN_SECONDS
+    while (heat := target.temperature()) is None or heat > limit:
+        if heat is None:
+            raise TargetLost(f"{target.name} shows no temperature; run without --cooldown")
+        if time.monotonic() > stop:
+            raise TargetLost(f"{target.name} is still at {heat:.0f} °C; cool it, or raise --cooldown")
+        time.sleep(COOLDOWN_STEP_SECONDS)
 
 
 def _holds(rows: Sequence[Row], target: Target, model: ModelFile, configuration: Configuration, repeat: int) -> bool:
@@ -193,7 +232,14 @@ def _row(
     )
 
 
-def _raise(failures: Sequence[Exception]) -> None:
+def raise_all(failures: Sequence[BaseException]) -> None:
+    """Raise one exception for all `failures`, if there are any: the gravest kind with everybody's words.
+
+    What is neither InputError nor Refused is raised as it is.
+    """
+    for failure in failures:
+        if not isinstance(failure, InputError | Refused):
+            raise failure
     if failures:
         message = "; also: ".join(dict.fromkeys(str(failure) for failure in failures))
         wrong = any(isinstance(failure, Refused) for failure in failures)

@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from android_bench import charts
 from android_bench.charts import Point
 from android_bench.errors import InputError
@@ -23,6 +25,8 @@ from android_bench.table import milliseconds, undelegated_reason
 
 STYLE = Path(__file__).parent / "report.css"
 MOST_OPERATORS = 12
+SHORTEST_SUSTAINED_US = 5e6
+WINDOWS = 40
 VARYING: tuple[tuple[str, Callable[[Row], Any], str], ...] = (
     ("target", lambda row: row.target, "{}"),
     ("runtime", lambda row: row.runtime, "{}"),
@@ -108,6 +112,7 @@ def page(summaries: Sequence[Summary]) -> str:
         ("Figures", _figures(summaries)),
         ("Accuracy against latency", _accuracy(summaries, labels)),
         ("Distribution of latency", _distributions(summaries, labels)),
+        ("Latency over time", _over_time(summaries, labels)),
         ("Operators", _operators(summaries, labels)),
         ("Threads", _threads(summaries)),
         ("Temperature", _temperature(rows)),
@@ -224,6 +229,29 @@ def _distributions(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
         '<p class="note">Every sample of every repeat, on one logarithmic axis; the tick and the figure are the '
         f'median.</p><div class="panel">{content}</div>'
     )
+
+
+def _over_time(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
+    """Return the medians of successive windows of sustained repeats (`--seconds`), or nothing where there are none."""
+    colours = _colours(summaries)
+    panels: dict[str, list[list[Point]]] = defaultdict(list)
+    for summary, name in zip(summaries, labels, strict=True):
+        row = max(summary.rows, key=lambda each: sum(each.samples_us))
+        if sum(row.samples_us) < SHORTEST_SUSTAINED_US:
+            continue
+        samples = np.asarray(row.samples_us)
+        ends = np.cumsum(samples) / 1e6
+        points = []
+        for part in np.array_split(np.arange(len(samples)), WINDOWS):
+            median = float(np.median(samples[part]))
+            detail = f"{name}: {milliseconds(median)} ms at {ends[part[-1]]:.0f} s"
+            points.append(Point(float(ends[part[-1]]), median / 1000, "", detail, colours[row.model_sha256]))
+        panels[row.target].append([*points[:-1], replace(points[-1], label=name)])
+    content = ""
+    for target, series in panels.items():
+        chart = charts.lines(series, "seconds", "median, ms", from_zero=True)
+        content += f'<div class="panel"><h3>{escape(target)}</h3>{chart}</div>'
+    return f'<div class="panels">{content}</div>' if content else ""
 
 
 def _operators(summaries: Sequence[Summary], labels: Sequence[str]) -> str:

@@ -35,6 +35,9 @@ def undelegated_reason(row: Row) -> str | None:
 def show(summaries: Sequence[Summary], console: Console) -> None:
     """Print the table and its notes. "delegated" is delegated nodes / all nodes, and in how many partitions."""
     table = Table(title="latency in milliseconds, batch 1", title_justify="left")
+    several = len({summary.rows[0].target for summary in summaries}) > 1
+    if several:
+        table.add_column("target", overflow="fold")
     table.add_column("model", overflow="fold")
     table.add_column("runtime", overflow="fold")
     for name in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
@@ -44,6 +47,7 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
         row = summary.rows[0]
         delegated = "?" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}"
         table.add_row(
+            *([row.target] if several else []),
             row.model,
             f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else ""),
             str(row.threads),
@@ -55,7 +59,8 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
             delegated,
             f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
         )
-        place = f"{row.model}, {row.runtime}, {row.threads} thread{'s' * (row.threads > 1)}"
+        words = [*([row.target] if several else []), row.model, row.runtime]
+        place = f"{', '.join(words)}, {row.threads} thread{'s' * (row.threads > 1)}"
         reason = undelegated_reason(row)
         if reason:
             notes.append(f"{place}: no node of this int8 graph is delegated: {reason}")

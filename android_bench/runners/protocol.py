@@ -28,9 +28,8 @@ def arguments(job: Job, model: str, output: str, input: str | None) -> list[str]
         words += ["--runtime", configuration.runtime]
     if configuration.cpus:
         words += ["--cpus", *map(str, configuration.cpus)]
-    for option, value in (("--runs", job.runs), ("--warmup", job.warmup), ("--input", input)):
-        if value is not None:
-            words += [option, str(value)]
+    counts = {"--runs": job.runs, "--seconds": job.seconds, "--warmup": job.warmup, "--input": input}
+    words += [word for option, value in counts.items() if value is not None for word in (option, str(value))]
     return words
 
 

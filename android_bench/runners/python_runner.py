@@ -21,6 +21,7 @@ import numpy as np
 SEED = 20260101
 SHORTEST_SERIES = 50
 LONGEST_SERIES = 1000
+LONGEST_SUSTAINED_SERIES = 200000
 SERIES_SECONDS = 0.5
 WARMUP_WINDOW = 5
 WARMUP_WINDOW_SECONDS = 0.05
@@ -178,18 +179,25 @@ def timed(invoke):
     return wall / 1000, (time.process_time_ns() - cpu) / 1000
 
 
-def measure(invoke, runs):
-    """Return the wall and the CPU microseconds of every run: `runs` of them, or as many as half a second holds."""
+def measure(invoke, runs, seconds):
+    """Return the wall and the CPU microseconds of every run.
+
+    There are `runs` of them, or as many as `seconds` hold, or else as many as half a second holds
+    but at least 50.
+    """
     walls: list[float] = []
     cpus: list[float] = []
-    limit = LONGEST_SERIES if runs is None else runs
-    stop = time.perf_counter() + SERIES_SECONDS
+    if runs is not None:
+        shortest, longest = runs, runs
+    elif seconds is not None:
+        shortest, longest = 1, LONGEST_SUSTAINED_SERIES
+    else:
+        shortest, longest = SHORTEST_SERIES, LONGEST_SERIES
+    stop = time.perf_counter() + (SERIES_SECONDS if seconds is None else seconds)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while len(walls) < limit:
-            if runs is None and len(walls) >= SHORTEST_SERIES and time.perf_counter() > stop:
-                break
+        while len(walls) < shortest or (len(walls) < longest and time.perf_counter() < stop):
             wall, cpu = timed(invoke)
             walls.append(wall)
             cpus.append(cpu)
@@ -346,7 +354,7 @@ def run(arguments):
 
     warmup_runs, steady = warm_up(interpreter.invoke, arguments.warmup)
     before = conditions(cpus)
-    walls, cpu_times = measure(interpreter.invoke, arguments.runs)
+    walls, cpu_times = measure(interpreter.invoke, arguments.runs, arguments.seconds)
     after = conditions(cpus)
 
     document = {
@@ -384,6 +392,7 @@ def parse(words):
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cpus", type=int, nargs="+")
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--warmup", type=int)
     parser.add_argument("--input", help="raw bytes of all inputs; default: fixed-seed noise")
     parser.add_argument("--save-input")

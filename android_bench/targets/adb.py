@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from android_bench.errors import InputError
-from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost, refuse_too_many_threads
+from android_bench.jobs import (
+    TEMPERATURES,
+    Configuration,
+    Job,
+    Measurement,
+    Target,
+    TargetLost,
+    hottest,
+    refuse_too_many_threads,
+)
 from android_bench.runners import native_runner, protocol
 
 FOLDER = "/data/local/tmp/android_bench"
@@ -136,6 +145,9 @@ class AdbTarget(Target):
         if "arm64-v8a" not in self._properties["abis"].split(","):
             raise InputError(f"{self.name} has no 64-bit ARM ABI; the native runner needs arm64-v8a")
         refuse_too_many_threads(self.name, range(self.device["cores"]), configurations)
+
+    def temperature(self) -> float | None:
+        return hottest(_text(self._shell(TEMPERATURES).stdout))
 
     def run(self, job: Job) -> Measurement:
         assert job.input is not None

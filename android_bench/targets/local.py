@@ -59,6 +59,9 @@ class LocalTarget(Target):
     def preflight(self, configurations: Sequence[Configuration]) -> None:
         refuse_too_many_threads("this machine", usable_cpus(), configurations)
 
+    def temperature(self) -> float | None:
+        return python_runner.temperature()
+
     def run(self, job: Job) -> Measurement:
         if job.configuration.runtime == protocol.NATIVE:
             bundle = native_runner.for_this_machine()

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from android_bench.errors import InputError
-from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost, refuse_too_many_threads
+from android_bench.jobs import (
+    TEMPERATURES,
+    Configuration,
+    Job,
+    Measurement,
+    Target,
+    TargetLost,
+    hottest,
+    refuse_too_many_threads,
+)
 from android_bench.runners import protocol
 
 RUNNER = Path(__file__).parent.parent / "runners" / "python_runner.py"
@@ -77,6 +86,9 @@ class SshTarget(Target):
 
     def preflight(self, configurations: Sequence[Configuration]) -> None:
         refuse_too_many_threads(self.name, self._probe["cpus"], configurations)
+
+    def temperature(self) -> float | None:
+        return hottest(_text(self._call(TEMPERATURES).stdout))
 
     def run(self, job: Job) -> Measurement:
         assert job.input is not None

@@ -94,6 +94,10 @@ def test_adb_speaks_to_it_as_to_a_phone(server, device, tmp_path):
     assert fed.stdout == b"typed"
 
 
+def test_its_hottest_sensor(device):
+    assert adb.AdbTarget(device.serial).temperature() == 41.5
+
+
 def test_paths_do_not_leave_the_device(device):
     assert device.sandbox.path("/../../etc/passwd") == device.sandbox.root / "etc/passwd"
 
@@ -156,6 +160,23 @@ def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys):
     assert "Other" in listed
     assert run(models / "int8.tflite", "--target", "adb:nobody", *FEW, "--output", output) == 2
     assert "no device nobody" in complaint(capsys)
+
+
+def test_two_devices_at_once(server, plug, models, tmp_path, capsys):
+    first, second = plug(), plug(properties={"ro.product.model": "Other"})
+    connect(server, first)
+    connect(server, second)
+    output = tmp_path / "results.jsonl"
+    names = [f"adb:{first.serial}", f"adb:{second.serial}"]
+    second.faults.hang_up_at = "ld-linux-aarch64"
+    assert run(models / "int8.tflite", "--target", *names, *FEW, "--output", output) == 2
+    assert names[1] in complaint(capsys)
+    assert [row.target for row in results.read(output)] == names[:1]
+    second.faults.hang_up_at = None
+    subprocess.run([server, "disconnect", second.serial], capture_output=True)
+    connect(server, second)
+    assert run(models / "int8.tflite", "--target", *names, *FEW, "--resume", "--output", output) == 0
+    assert [row.target for row in results.read(output)] == names
 
 
 def test_unauthorized(server, plug, models, capsys):

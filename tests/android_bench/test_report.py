@@ -92,6 +92,15 @@ def test_csv_and_markdown_hold_the_same_figures(rows, tmp_path):
     assert len({line.count("|") for line in table}) == 1
 
 
+def test_a_sustained_run_shows_how_latency_moved(make_row, tmp_path):
+    report.write([make_row(samples_us=[10_000.0] * 300 + [20_000.0] * 300)], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "Latency over time" in text
+    assert "20.0 ms at 9 s" in text
+    report.write([make_row()], tmp_path / "report.html")
+    assert "Latency over time" not in (tmp_path / "report.html").read_text()
+
+
 def test_labels_say_only_what_differs(make_row):
     same = results.summarize([make_row(), make_row(model="other")])
     assert report.label(same) == ["lenet", "other"]

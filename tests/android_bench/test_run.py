@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from android_bench import results
-from android_bench.__main__ import main
+from android_bench import given_input, results
+from android_bench.__main__ import main, refuse_disturbance
 from android_bench.errors import InputError, Refused
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
@@ -192,6 +193,95 @@ def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(mod
     assert (open_model(model).mode, open_model(model).accuracy) == ("int8", 0.97)
     report.write_text(json.dumps({"sha256": "0" * 64, "mode": "int8", "accuracy": 0.97}))
     assert (open_model(model).mode, open_model(model).accuracy) == (None, None)
+
+
+@pytest.mark.parametrize("runtime", ["litert", "native"])
+def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtime):
+    if runtime == "native" and shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", runtime, "--seconds", "1", "--warmup", "0", "--repeats", "1", "--output", output]
+    assert run(models / "int8.tflite", *words) == 0
+    (row,) = results.read(output)
+    assert len(row.samples_us) > 1000
+
+
+def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    image = np.linspace(0, 1, 24 * 24 * 3, dtype=np.float32).reshape(24, 24, 3)
+    np.save(tmp_path / "image.npy", image)
+    files = [models / "float32.tflite", models / "int8.tflite"]
+    assert run(*files, *FEW, "--output", output) == 0
+    assert run(*files, "--input", tmp_path / "image.npy", *FEW, "--output", output) == 0
+    digests = {(row.model, row.output_check["sha256"]) for row in results.read(output)}
+    assert len(digests) == 4
+    np.save(tmp_path / "wide.npy", image[None, :, :20])
+    np.save(tmp_path / "bytes.npy", np.zeros((24, 24, 3), np.uint8))
+    (tmp_path / "text.npy").write_text("no numbers")
+    for name, words in (
+        ("wide", "shape (1, 24, 24, 3)"),
+        ("bytes", "takes float32 input"),
+        ("text", "is no .npy file"),
+    ):
+        capsys.readouterr()
+        assert run(files[0], "--input", tmp_path / f"{name}.npy", *FEW, "--output", output) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_floats_are_quantized_to_the_nearest_step_within_the_range():
+    tensor = {"shape": [1, 3], "dtype": "int8", "scale": 0.5, "zero_point": -10}
+    content = given_input.as_bytes(np.array([0.0, 1.3, 900.0]), [tensor], Path("model.tflite"))
+    assert np.frombuffer(content, np.int8).tolist() == [-10, -7, 127]
+
+
+class Cooling(LocalTarget):
+    """This machine, which cools by 10 °C whenever it is asked for its temperature."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.readings = [start]
+
+    def temperature(self):
+        self.readings.append(None if self.readings[-1] is None else self.readings[-1] - 10)
+        return self.readings[-1]
+
+
+def test_a_hot_target_is_waited_for(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("android_bench.measure.COOLDOWN_STEP_SECONDS", 0)
+    plan = Plan(1, runs=1, warmup=0, cooldown=45)
+    target = Cooling(80.0)
+    rows = list(measure(target, [open_model(models / "int8.tflite")], [LITERT], plan, tmp_path / "results.jsonl"))
+    assert len(rows) == 1
+    assert target.readings == [80, 70, 60, 50, 40]
+    with pytest.raises(InputError, match="shows no temperature"):
+        list(measure(Cooling(None), [open_model(models / "int8.tflite")], [LITERT], plan, tmp_path / "results.jsonl"))
+
+
+def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "results.jsonl"
+    whole = LocalTarget.run
+    calls = []
+
+    def run_once(self, job):
+        calls.append(job)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return whole(self, job)
+
+    monkeypatch.setattr(LocalTarget, "run", run_once)
+    assert run(models / "int8.tflite", *FEW, "--output", output) == 130
+    assert len(results.read(output)) == 1
+    printed = capsys.readouterr()
+    assert "1 rows appended" in printed.out
+    assert printed.err.startswith("interrupted:")
+
+
+def test_this_machine_is_measured_alone(models, tmp_path, capsys):
+    assert run(models / "int8.tflite", "--target", "local", "local", *FEW, "--output", tmp_path / "r.jsonl") == 0
+    with pytest.raises(InputError, match="run it on its own"):
+        refuse_disturbance([LocalTarget(), Device(None)])
+    with pytest.raises(InputError, match="named twice"):
+        refuse_disturbance([Device(None), Device(None)])
 
 
 class Device(LocalTarget):

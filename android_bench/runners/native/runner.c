@@ -20,6 +20,7 @@
 enum {
   SHORTEST_SERIES = 50,
   LONGEST_SERIES = 1000,
+  LONGEST_SUSTAINED_SERIES = 200000,
   WARMUP_WINDOW = 5,
   LONGEST_WINDOW = 4096,
   PROFILED_RUNS = 10,
@@ -148,12 +149,13 @@ static long involuntary_switches(void) {
 typedef struct {
   const char *library, *model, *input, *output, *delegate;
   int threads, runs, warmup;
+  double seconds;
   bool restricted;
   cpu_set_t cpus;
 } Arguments;
 
 static Arguments parse(int count, char **words) {
-  Arguments arguments = {.delegate = "xnnpack", .threads = 1, .runs = -1, .warmup = -1};
+  Arguments arguments = {.delegate = "xnnpack", .threads = 1, .runs = -1, .warmup = -1, .seconds = -1};
   CPU_ZERO(&arguments.cpus);
   for (int i = 1; i + 1 < count;) {
     const char *name = words[i++];
@@ -170,6 +172,7 @@ static Arguments parse(int count, char **words) {
     else if (!strcmp(name, "--delegate")) arguments.delegate = value;
     else if (!strcmp(name, "--threads")) arguments.threads = atoi(value);
     else if (!strcmp(name, "--runs")) arguments.runs = atoi(value);
+    else if (!strcmp(name, "--seconds")) arguments.seconds = atof(value);
     else if (!strcmp(name, "--warmup")) arguments.warmup = atoi(value);
     else fail("arguments", "unknown argument %s", name);
   }
@@ -377,10 +380,22 @@ static bool warm_up(Model *model, int wanted, int *count) {
   return false;
 }
 
-static int measure(Model *model, int wanted, Sample *samples) {
-  int limit = wanted < 0 ? LONGEST_SERIES : wanted, count = 0;
-  double stop = seconds() + SERIES_SECONDS;
-  while (count < limit && !(wanted < 0 && count >= SHORTEST_SERIES && seconds() > stop)) samples[count++] = timed(model);
+/* How many runs to measure: at least `shortest`, at most `longest`, and between them until `seconds` have passed. */
+typedef struct {
+  int shortest, longest;
+  double seconds;
+} Series;
+
+static Series planned_series(const Arguments *arguments) {
+  if (arguments->runs >= 0) return (Series){arguments->runs, arguments->runs, 0};
+  if (arguments->seconds >= 0) return (Series){1, LONGEST_SUSTAINED_SERIES, arguments->seconds};
+  return (Series){SHORTEST_SERIES, LONGEST_SERIES, SERIES_SECONDS};
+}
+
+static int measure(Model *model, Series series, Sample *samples) {
+  double stop = seconds() + series.seconds;
+  int count = 0;
+  while (count < series.shortest || (count < series.longest && seconds() < stop)) samples[count++] = timed(model);
   return count;
 }
 
@@ -486,12 +501,13 @@ int main(int count, char **words) {
 
   int warmup_runs;
   bool steady = warm_up(&model, arguments.warmup, &warmup_runs);
-  Sample *samples = calloc((arguments.runs < 0 ? LONGEST_SERIES : arguments.runs) + 1, sizeof *samples);
+  Series series = planned_series(&arguments);
+  Sample *samples = calloc(series.longest + 1, sizeof *samples);
   Reading heat[2], clock[2], wait[2];
   heat[0] = temperature(), clock[0] = frequency(&arguments.cpus), wait[0] = waited();
   long switches = involuntary_switches();
   double opened = seconds();
-  int runs = measure(&model, arguments.runs, samples);
+  int runs = measure(&model, series, samples);
   double elapsed = seconds() - opened;
   switches = involuntary_switches() - switches;
   wait[1] = waited(), heat[1] = temperature(), clock[1] = frequency(&arguments.cpus);
