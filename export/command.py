@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
     quantization.add_argument("--qat", action="store_true", help="fine-tune under simulated int8 (TF-MOT) first")
     quantization.add_argument("--qat-epochs", type=_positive, default=DEFAULT_QAT_EPOCHS, metavar="N")
     quantization.add_argument(
+        "--prune", type=_pruning, metavar="SPARSITY", help="train this share of the weights to zero, or 2:4 of them"
+    )
+    quantization.add_argument(
+        "--cluster", type=_positive, metavar="N", help="train each kernel to N different values, which compress well"
+    )
+    quantization.add_argument(
         "--ptq", choices=("tuned", "plain"), default="tuned", help="where int8 ranges come from: ours, the converter's"
     )
     quantization.add_argument(
@@ -80,6 +88,18 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def _pruning(text: str) -> dict[str, Any]:
+    """What `export.fine_tuning.Pruning` takes besides the training."""
+    if pattern := re.fullmatch(r"(\d+):(\d+)", text):
+        zeros, group = int(pattern[1]), int(pattern[2])
+        if 0 < zeros < group:
+            return {"pattern": (zeros, group)}
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return {"sparsity": float(text)}
+    raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.7, nor a pattern such as 2:4")
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -108,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             io=options.io,
             evaluation=job.evaluation,
             qat=job.qat,
+            prune=job.prune,
+            cluster=job.cluster,
             ptq=options.ptq,
             logits=options.logits,
             input_range=job.input_range.limits,
@@ -175,6 +197,9 @@ def show(report: Report) -> None:
     agreement = parity["argmax_agreement"]
     agreeing = "" if agreement is None else f", same class {agreement:.1%}"
     table.add_row("against float", f"relative RMS {parity['relative_rms']:.2g}{sqnr}{agreeing}")
+    if report.structure:
+        structure = f"{report.sparsity:.1%} zeros, at most {report.values_per_channel} values in a channel"
+        table.add_row("kernels", structure)
     table.add_row("size", f"{report.size_bytes:,} bytes ({report.gzip_bytes:,} gzipped)")
     integer = "integer only" if report.fully_integer else "with float tensors"
     table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.ops.items()) + f" ({integer})")

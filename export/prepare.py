@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from export.errors import InputError
-from export.fine_tuning import FineTuning
+from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.inputs import InputRange, recorded_range
 from export.samples import PartImages, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
@@ -23,7 +23,9 @@ from keras_classics.pretrained import published
 
 DEFAULT_DATA = "mnist"
 MOST_CALIBRATION_IMAGES = 200
-QAT_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
+FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
+PRUNING_EPOCHS = 4
+CLUSTERING_EPOCHS = 2
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Job:
     calibration: Any
     evaluation: tuple[Any, np.ndarray] | None
     qat: FineTuning | None
+    prune: Pruning | None
+    cluster: Clustering | None
     input_range: InputRange
     gate: bool
 
@@ -66,7 +70,11 @@ def prepare(options: argparse.Namespace, integer: bool) -> Job:
         model=model,
         calibration=_calibration(options, model, dataset, chosen) if integer else None,
         evaluation=_evaluation(dataset, chosen),
-        qat=_quantization_aware_training(options, dataset, chosen) if options.qat else None,
+        qat=_training(options, dataset, chosen, options.qat_epochs) if options.qat else None,
+        prune=Pruning(_training(options, dataset, chosen, PRUNING_EPOCHS), **options.prune) if options.prune else None,
+        cluster=Clustering(_training(options, dataset, chosen, CLUSTERING_EPOCHS), options.cluster)
+        if options.cluster
+        else None,
         input_range=chosen,
         gate=not (options.no_gate or random_weights),
     )
@@ -90,8 +98,11 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if options.qat and options.mode != "int8":
         raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
-    if options.qat and not trained and not options.data:
-        raise InputError("--qat needs labelled images to train on; give --data")
+    wanted = [name for name in ("qat", "prune", "cluster") if getattr(options, name)]
+    if wanted and not trained and not options.data:
+        raise InputError(f"--{wanted[0]} needs labelled images to train on; give --data")
+    if options.cluster and options.cluster < 3:
+        raise InputError(f"--cluster {options.cluster} is too few; it takes at least 3")
     without_data = not (trained or options.data or options.calibration or options.weights == "random")
     if integer and without_data:
         raise InputError(f"{options.mode} needs representative images for its ranges; give --data or --calibration")
@@ -212,15 +223,13 @@ def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, 
     return None if dataset is None else (PartImages(dataset.test, input_range.scale), dataset.test.labels)
 
 
-def _quantization_aware_training(
-    options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange
-) -> FineTuning:
+def _training(options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange, epochs: int) -> FineTuning:
     assert dataset is not None  # _check_sources has seen to it
     size = min(train.BATCH_SIZE, len(dataset.train))
 
     def batches(epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        seed = [options.seed, QAT_SEED + epoch]
+        seed = [options.seed, FINE_TUNING_SEED + epoch]
         for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
             yield input_range.scale(images), labels
 
-    return FineTuning(batches, len(dataset.train) // size, epochs=options.qat_epochs)
+    return FineTuning(batches, len(dataset.train) // size, epochs)
