@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -124,12 +125,16 @@ def _assign(
             f"the weights also hold {_some(left_over)}, for which {model.name} has no place; "
             "build the model as theirs was built"
         )
-    values = {source: oriented(*place, np.asarray(tensors[source])) for source, place in sources.items()}
+    values = {}
     for source, (layer, variable) in sources.items():
-        if values[source].shape != tuple(variable.shape):
+        tensor = np.asarray(tensors[source])
+        # NumPy refuses to turn round what has too few axes, or too few numbers for a flattened image.
+        with contextlib.suppress(ValueError, IndexError):
+            values[source] = oriented(layer, variable, tensor)
+        if source not in values or values[source].shape != tuple(variable.shape):
             raise InputError(
-                f"the weights' {source} fills {values[source].shape}, {layer.name} of {model.name} takes "
-                f"{tuple(variable.shape)}; build the model as theirs was built, or without a top"
+                f"the weights' {source} is {tensor.shape}, which does not fit {tuple(variable.shape)} of {layer.name} "
+                f"in {model.name}; build the model as theirs was built, or without a top"
             )
     for source, (_, variable) in sources.items():
         variable.assign(values[source].astype(np.float32))

@@ -140,7 +140,11 @@ def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
         (lambda state: state.update({"classifier.2.bias": np.zeros(2)}), "also hold classifier.2.bias,"),
         (
             lambda state: state.update({"features.0.1.weight": np.ones(31, np.float32)}),
-            "features.0.1.weight fills (31,), stem_norm of mobilenet_v2 takes (32,)",
+            "features.0.1.weight is (31,), which does not fit (32,) of stem_norm in mobilenet_v2",
+        ),
+        (
+            lambda state: state.update({"features.0.0.weight": np.ones(32, np.float32)}),
+            "features.0.0.weight is (32,), which does not fit (3, 3, 3, 32) of stem_conv",
         ),
     ],
 )
@@ -172,12 +176,16 @@ def test_what_follows_a_flatten_is_permuted(data_format, request):
     kernel = model.get_layer("fc6").get_weights()[0]
     assert kernel[(row * 2 + column) * 256 + channel, 7] == 1
     assert kernel.sum() == 1
+    state["classifier.1.weight"] = np.zeros((4096, 256 * 5 + 1), np.float32)
+    assert "which does not fit (1536, 4096) of fc6" in refusal(conversion.from_torchvision, model, "alexnet", state)
 
 
 def test_other_classes_and_other_architectures_are_refused(tmp_path):
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")
-    assert "classifier.1.weight fills (1280, 1000)" in refusal(kc.MobileNetV2, (64, 64, 3), classes=5, weights=path)
+    assert "classifier.1.weight is (1000, 1280), which does not fit (1280, 5)" in refusal(
+        kc.MobileNetV2, (64, 64, 3), classes=5, weights=path
+    )
     assert "the weights lack" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
     assert "torchvision has no lenet5" in refusal(kc.LeNet5, weights=path)
     path = tmp_path / "theirs.h5"
