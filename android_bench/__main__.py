@@ -28,7 +28,7 @@ from android_bench.targets.adb import AdbTarget
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
 from android_bench.targets.ssh import SshTarget
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 130
 RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native")
 
 

@@ -34,6 +34,7 @@ class OutputCheck:
         relative_rms: RMS of the difference over RMS of the reference, the worst of all outputs; None
             where the output has another size or holds a value that is not finite.
         argmax_equal: whether each output vector has the reference's largest entry, ties aside.
+        constant: whether every output of the reference has one value only, so that agreement proves little.
         passed: whether `relative_rms` is at most `MAX_RELATIVE_RMS` and the argmax is equal.
     """
 
@@ -42,6 +43,7 @@ class OutputCheck:
     identical: bool
     relative_rms: float | None
     argmax_equal: bool
+    constant: bool
     passed: bool
 
 
@@ -64,6 +66,7 @@ def check(content: bytes, reference: Reference) -> OutputCheck:
         identical=content == reference.content,
         relative_rms=relative_rms,
         argmax_equal=argmax_equal,
+        constant=all(np.ptp(each) == 0 for each in _split(reference.content, reference.tensors)),
         passed=relative_rms is not None and relative_rms <= MAX_RELATIVE_RMS and argmax_equal,
     )
 

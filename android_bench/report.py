@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from android_bench import charts
+from android_bench import charts, table
 from android_bench.charts import Point
 from android_bench.errors import InputError
 from android_bench.files import write_text
 from android_bench.results import Row, Summary, cell, summarize
 from android_bench.stats import percentile, percentile_interval
-from android_bench.table import milliseconds, undelegated_reason
+from android_bench.table import milliseconds
 
 STYLE = Path(__file__).parent / "report.css"
 MOST_OPERATORS = 12
@@ -315,17 +315,10 @@ def _temperature(rows: Sequence[Row]) -> str:
 
 
 def _notes(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
-    notes = []
-    for summary, name in zip(summaries, labels, strict=True):
-        row = summary.rows[0]
-        reason = undelegated_reason(row)
-        if row.emulated:
-            notes.append(f"{name}: ran on an emulated processor; its latency means nothing")
-        if reason:
-            notes.append(f"{name}: no node of this int8 graph is delegated: {reason}")
-        if summary.noisy:
-            notes.append(f"{name}: noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
-    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
+    lines = [
+        f"{name}: {note}" for summary, name in zip(summaries, labels, strict=True) for note in table.notes(summary)
+    ]
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _devices(rows: Sequence[Row]) -> str:

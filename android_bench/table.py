@@ -32,22 +32,40 @@ def undelegated_reason(row: Row) -> str | None:
     return f"XNNPACK takes none of its operators ({', '.join(row.undelegated_operators or [])})"
 
 
+def notes(summary: Summary) -> list[str]:
+    """Return what to know before believing a summary."""
+    row = summary.rows[0]
+    found = []
+    if row.emulated:
+        found.append("ran on an emulated processor; its latency means nothing")
+    reason = undelegated_reason(row)
+    if reason:
+        found.append(f"no node of this int8 graph is delegated: {reason}")
+    if row.output_check["constant"]:
+        found.append("its output has one value only on this input, which proves little; give a real one with --input")
+    if summary.noisy:
+        found.append(f"noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
+    return found
+
+
 def show(summaries: Sequence[Summary], console: Console) -> None:
     """Print the table and its notes. "delegated" is delegated nodes / all nodes, and in how many partitions."""
     table = Table(title="latency in milliseconds, batch 1", title_justify="left")
-    several = len({summary.rows[0].target for summary in summaries}) > 1
-    if several:
-        table.add_column("target", overflow="fold")
-    table.add_column("model", overflow="fold")
-    table.add_column("runtime", overflow="fold")
+    firsts = [summary.rows[0] for summary in summaries]
+    optional = {
+        name: value
+        for name, value in {"target": lambda row: row.target, "delegate": lambda row: row.delegate}.items()
+        if len({value(row) for row in firsts}) > 1
+    }
+    for name in (*optional, "model", "runtime"):
+        table.add_column(name, overflow="fold")
     for name in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
         table.add_column(name, justify="right", no_wrap=True)
-    notes = []
-    for summary in summaries:
-        row = summary.rows[0]
-        delegated = "?" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}"
+    lines = []
+    for summary, row in zip(summaries, firsts, strict=True):
+        values = [value(row) for value in optional.values()]
         table.add_row(
-            *([row.target] if several else []),
+            *values,
             row.model,
             f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else ""),
             str(row.threads),
@@ -56,16 +74,11 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
             milliseconds(summary.minimum_us),
             milliseconds(summary.init_us),
             "?" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
-            delegated,
+            "?" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}",
             f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
         )
-        words = [*([row.target] if several else []), row.model, row.runtime]
-        place = f"{', '.join(words)}, {row.threads} thread{'s' * (row.threads > 1)}"
-        reason = undelegated_reason(row)
-        if reason:
-            notes.append(f"{place}: no node of this int8 graph is delegated: {reason}")
-        if summary.noisy:
-            notes.append(f"{place}: noisy: {'; '.join(summary.noisy)}")
+        place = ", ".join([*values, row.model, row.runtime, f"{row.threads} thread{'s' * (row.threads > 1)}"])
+        lines += [f"{place}: {note}" for note in notes(summary)]
     console.print(table)
-    for note in notes:
-        console.print(f"• {note}", markup=False, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(f"• {line}", markup=False, highlight=False, soft_wrap=True)

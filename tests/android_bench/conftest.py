@@ -107,6 +107,7 @@ def row(**changes):
                 "identical": True,
                 "relative_rms": 0.0,
                 "argmax_equal": True,
+                "constant": False,
                 "passed": True,
             },
             "noisy": [],

@@ -38,6 +38,13 @@ def main(folder: Path) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     (folder / "dynamic.tflite").write_bytes(converter.convert())
 
+    # Inputs and outputs whose names sort otherwise than their places, and a batch axis that is not fixed.
+    image, numbers = tf_keras.layers.Input((8, 8, 3), name="z_image"), tf_keras.layers.Input((5,), name="a_numbers")
+    joined = tf_keras.layers.Concatenate()([tf_keras.layers.Flatten()(image), tf_keras.layers.Dense(7)(numbers)])
+    outputs = [tf_keras.layers.Dense(3, name="z_three")(joined), tf_keras.layers.Dense(2, name="a_two")(joined)]
+    converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model([image, numbers], outputs))
+    (folder / "several.tflite").write_bytes(converter.convert())
+
     generator = np.random.default_rng(0)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

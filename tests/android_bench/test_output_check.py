@@ -54,6 +54,11 @@ def test_a_zero_reference_takes_zero_only():
     assert not check([0.0, 0.0, 0.0, 0.1], [0.0] * 4, FLOAT).passed
 
 
+def test_a_reference_with_one_value_proves_little():
+    assert check([7, 7, 7, 7], [7, 7, 7, 7], INT8).constant
+    assert not check([7, 7, 7, 8], [7, 7, 7, 8], INT8).constant
+
+
 def test_the_worst_of_several_outputs_counts():
     both = Reference("XNNPACK", "2.3.0", [FLOAT, FLOAT], np.float32([1, 2, 3, 4, 1, 2, 3, 4]).tobytes())
     result = output_check.check(np.float32([1, 2, 3, 4, 9, 2, 3, 4]).tobytes(), both)

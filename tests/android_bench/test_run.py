@@ -169,6 +169,15 @@ def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, 
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "several.tflite", "--runtime", "litert", "native", *FEW, "--output", output) == 0
+    digests = {row.runtime: row.output_check["sha256"] for row in results.read(output)}
+    assert digests["native"] == digests["litert"]
+    assert not results.read(output)[0].output_check["constant"]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 def test_the_native_runner_refuses_in_one_line_too(models, tmp_path, capsys):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--runtime", "native", "--threads", "5000", "--output", output) == 2
