@@ -122,7 +122,8 @@ def paired_drop(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
     """All outputs of a Keras model for one batch."""
-    result = model(keras.tree.pack_sequence_as(model.input, batch), training=False)
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    result = model(keras.tree.pack_sequence_as(structure, batch), training=False)
     return [np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(result)]
 
 

@@ -1,13 +1,15 @@
-"""Models with published weights are exported in the range that these were trained on."""
+"""Preprocessing of published weights: in the range of the input, or in the exported graph itself."""
 
 from __future__ import annotations
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
 import keras_classics as kc
+from export import export_tflite
 from export.command import parser
 from export.inputs import recorded_range
 from export.prepare import _published_range
@@ -29,3 +31,17 @@ def test_published_names_bring_their_range(model, weights, limits, tmp_path):
     recorded = recorded_range(tmp_path / "model.keras")
     pixels = np.random.default_rng(0).random((1, 2, 2, 3), np.float32)
     np.testing.assert_array_equal(recorded.scale(pixels), given.scale(pixels))
+
+
+def test_normalization_is_exported_in_the_graph(worker, tmp_path):
+    network = kc.MobileNetV2((32, 32, 3), alpha=0.35, classes=4)
+    normalization = kc.preprocessing_for("mobilenet_v2").normalization(pixel_maximum=255)
+    whole = keras.Sequential([keras.Input((32, 32, 3)), normalization, network])
+    blocks = np.random.default_rng(0).integers(256, size=(8, 8, 8, 3))
+    photos = blocks.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+    report = export_tflite(
+        whole, tmp_path / "whole.tflite", "int8", calibration=photos, input_range=(0, 255), gate=False, worker=worker
+    )
+    assert report.fully_integer
+    assert report.ops["MUL"] == 1
+    assert report.input["scale"] == pytest.approx(1)

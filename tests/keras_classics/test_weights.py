@@ -83,7 +83,6 @@ def small():
     return kc.MobileNetV2(**SMALL)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
 def test_our_own_files_come_back(small, file, tmp_path):
     (small.save if file.endswith(".keras") else small.save_weights)(tmp_path / file)
@@ -96,8 +95,7 @@ def test_our_own_files_come_back(small, file, tmp_path):
         kc.MobileNetV2(**SMALL | {"alpha": 0.5}, weights=str(tmp_path / file))
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenet_v2", marks=pytest.mark.backends), "googlenet"])
 def test_state_dicts_come_with_what_they_need_of_the_constructor(name, tmp_path):
     state, logits = torchvision_state(name)
     model = kc.create_model(
