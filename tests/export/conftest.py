@@ -1,6 +1,6 @@
 """One worker and one trained LeNet-5 for all export tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -48,3 +48,22 @@ def spoiled(lenet: keras.Model) -> keras.Model:
         x = layer(x)
         layer.set_weights([np.eye(units, dtype=np.float32), np.full(units, bias, np.float32)])
     return keras.Model(lenet.input, lenet.get_layer("predictions")(x), name="spoiled")
+
+
+@pytest.fixture
+def lived_in() -> Callable[[keras.Model], keras.Model]:
+    """Gives a model batch normalizations as after training, not the identity that they start as."""
+
+    def change(model: keras.Model) -> keras.Model:
+        random = np.random.default_rng(0)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                size = layer.moving_mean.shape
+                layer.moving_mean.assign(random.normal(0, 0.1, size))
+                layer.moving_variance.assign(random.uniform(0.5, 1.5, size))
+                for variable, values in ((layer.gamma, (0.5, 1.5)), (layer.beta, (-0.2, 0.2))):
+                    if variable is not None:
+                        variable.assign(random.uniform(*values, size))
+        return model
+
+    return change

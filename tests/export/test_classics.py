@@ -32,10 +32,10 @@ FAST = ("lenet5 1998", "resnet18 padded", "googlenet")
 @pytest.mark.parametrize(
     "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in SMALL]
 )
-def test_small_model_goes_through(case: str, tmp_path: Path, worker: Worker) -> None:
+def test_small_model_goes_through(case: str, tmp_path: Path, worker: Worker, lived_in) -> None:
     name = case.split()[0]
     arguments = {"input_shape": registry.entry(name).small_input_shape, "classes": 10} | SMALL[case]
-    model = kc.create_model(name, **arguments)
+    model = lived_in(kc.create_model(name, **arguments))
     report = export_tflite(model, tmp_path / "float.tflite", worker=worker)
     assert report.parity["relative_rms"] <= 5e-5
     images = smooth_images(arguments["input_shape"])
