@@ -25,6 +25,7 @@ class Comparison:
         median, minimum: new / base, with confidence intervals.
         verdict: "slower" or "faster" where both intervals lie on that side of 1, else "no change".
         regression: slower, and the interval of the median reaches the allowed regression.
+        noisy: whether noisy repeats had to take part, because too few quiet ones are there.
     """
 
     base: tuple[Row, ...]
@@ -33,6 +34,7 @@ class Comparison:
     minimum: Interval
     verdict: str
     regression: bool
+    noisy: bool
 
 
 def key(row: Row) -> Key:
@@ -43,8 +45,9 @@ def key(row: Row) -> Key:
 def compare(base: Sequence[Row], new: Sequence[Row], max_regression: float) -> list[Comparison]:
     """Return a comparison for everything that both measured.
 
-    Where a file holds several versions of a model or a runtime, the latest counts. A contended machine
-    moves the median and leaves the minimum, so a change must show in both.
+    Where a file holds several versions of a model or a runtime, the latest counts, and where enough
+    repeats are quiet on both sides, only those do. A contended machine moves the median and leaves the
+    minimum, so a change must show in both.
     Raises InputError where nothing is shared or a side has too few repeats to tell.
     """
     before, after = _latest(base), _latest(new)
@@ -71,6 +74,9 @@ def _latest(rows: Sequence[Row]) -> dict[Key, list[Row]]:
 
 
 def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) -> Comparison:
+    quiet = [[row for row in rows if not row.noisy] for rows in (base, new)]
+    noisy = min(map(len, quiet)) < FEWEST_REPEATS
+    base, new = (base, new) if noisy else quiet
     blocks = [row.samples_us for row in base], [row.samples_us for row in new]
     median, minimum = median_ratio(*blocks), minimum_ratio(*blocks)
     if median.low > 1 and minimum.low > 1:
@@ -80,7 +86,7 @@ def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) 
     else:
         verdict = "no change"
     regression = verdict == "slower" and median.high >= 1 + max_regression
-    return Comparison(tuple(base), tuple(new), median, minimum, verdict, regression)
+    return Comparison(tuple(base), tuple(new), median, minimum, verdict, regression, noisy)
 
 
 def show(comparisons: Sequence[Comparison], console: Console) -> None:
@@ -112,9 +118,11 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
             f"{each.median.estimate:.3f}",
             f"{each.median.low:.3f}–{each.median.high:.3f}",
             f"{each.minimum.estimate:.3f}",
-            "REGRESSION" if each.regression else each.verdict,
+            ("REGRESSION" if each.regression else each.verdict) + (" *" if each.noisy else ""),
         )
     console.print(table)
+    if any(each.noisy for each in comparisons):
+        console.print(f"* fewer than {FEWEST_REPEATS} quiet repeats on a side: a whole machine's slow hour looks alike")
 
 
 def refuse_regressions(comparisons: Sequence[Comparison]) -> None:

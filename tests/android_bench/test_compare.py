@@ -58,6 +58,18 @@ def test_contention_that_leaves_the_minimum_is_no_regression(rows):
     assert comparison.verdict == "no change"
 
 
+def test_quiet_repeats_decide_where_there_are_enough(rows):
+    quiet, slow = [[500.0, 501.0]] * 3, [[800.0, 801.0]] * 2
+    base = rows(quiet)
+    new = rows(quiet) + rows(slow, noisy=["busy machine: 90"])
+    (comparison,) = compare.compare(base, new, max_regression=0.05)
+    assert comparison.verdict == "no change"
+    assert len(comparison.new) == 3
+    assert not comparison.noisy
+    (comparison,) = compare.compare(base, rows(slow + quiet[:1], noisy=["busy machine: 90"]), max_regression=0.05)
+    assert comparison.noisy
+
+
 def test_the_latest_file_of_a_name_counts(rows):
     old = rows([[900.0] * 5] * 3, model_sha256="a" * 64)
     new = rows([[500.0, 501.0]] * 3, model_sha256="b" * 64)
