@@ -65,8 +65,8 @@ def GoogLeNet(
         include_top: without it the model ends at the last module (7×7×1024).
         pooling: without a top: None, "avg" or "max" over height and width.
         classifier_activation: of the outputs; None for logits.
-        auxiliary_heads: add the two side classifiers of section 5, to be trained with
-            `loss_weights=LOSS_WEIGHTS` and dropped by `inference_model`.
+        auxiliary_heads: add the two side classifiers of section 5, to be compiled with three
+            losses and `loss_weights=LOSS_WEIGHTS`, and dropped by `inference_model`.
         batch_norm: normalize after each convolution, in place of local response normalization.
         stem_stride: 2, or 1 to keep resolution on small images.
         large_kernel_size: of the 5×5 branch; torchvision's weights have 3 there.

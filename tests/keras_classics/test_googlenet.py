@@ -1,8 +1,11 @@
 """GoogLeNet against its paper's Table 1."""
 
+import keras
+import numpy as np
 import pytest
 
 import keras_classics as kc
+from keras_classics.googlenet import LOSS_WEIGHTS
 
 
 def test_modules_have_the_sizes_of_table_1(abstract_model):
@@ -45,6 +48,17 @@ def test_heads_read_4a_and_4d_over_4_by_4_positions(abstract_model):
         assert pool.output.shape[1:3] == (4, 4)
         assert model.get_layer(f"{head}_reduce_conv").filters == 128
         assert model.get_layer(f"{head}_fc").units == 1024
+
+
+@pytest.mark.backends
+def test_heads_train_together_and_count_three_tenths():
+    model = kc.GoogLeNet(input_shape=(79, 79, 3), classes=3, auxiliary_heads=True)
+    losses = ["sparse_categorical_crossentropy"] * 3
+    model.compile("sgd", loss=losses, loss_weights=LOSS_WEIGHTS, run_eagerly=True)
+    total, *each = model.train_on_batch(np.ones((2, 79, 79, 3), "float32"), [np.array([0, 1])] * 3)
+    assert LOSS_WEIGHTS == (1.0, 0.3, 0.3)
+    assert total == pytest.approx(each[0] + 0.3 * each[1] + 0.3 * each[2], rel=1e-5)
+    keras.backend.clear_session()
 
 
 def test_normalization_is_local_response_or_batch(abstract_model):
