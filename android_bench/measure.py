@@ -17,7 +17,7 @@ import numpy as np
 from android_bench import given_input, noise, output_check, results
 from android_bench.errors import InputError, Refused
 from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost
-from android_bench.model_file import ModelFile
+from android_bench.model_file import ModelFile, refuse_if_changed
 from android_bench.output_check import OutputCheck, Reference
 from android_bench.results import Row
 from android_bench.targets.local import LocalTarget
@@ -132,6 +132,7 @@ def measure(
                     try:
                         _cool_down(target, plan.cooldown)
                         measurement = target.run(job)
+                        refuse_if_changed(model)
                         checked = _checked(references, target, job, measurement)
                     except TargetLost:
                         raise

@@ -53,6 +53,12 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
     return ModelFile(path, digest, len(content), report.get("mode"), report.get("accuracy"))
 
 
+def refuse_if_changed(model: ModelFile) -> None:
+    """Raise InputError where the file is no longer the one that was opened, so that no figure gets a wrong hash."""
+    if open_model(model.path).sha256 != model.sha256:
+        raise InputError(f"{model.path} changed while it was measured; measure it again when it stays as it is")
+
+
 def _export_report(path: Path, digest: str) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -46,8 +45,7 @@ class Bundle:
 def for_this_machine() -> Bundle:
     """Build with gcc against the installed ai-edge-litert; raise InputError where either is missing."""
     version = _litert_version()
-    specification = importlib.util.find_spec("ai_edge_litert")
-    library = Path(next(iter(specification.submodule_search_locations))) / LIBRARY  # type: ignore[union-attr,arg-type]
+    library = metadata.distribution("ai-edge-litert").locate_file(f"ai_edge_litert/{LIBRARY}")
     folder = _cached("host", version, "gcc", lambda folder: _compile("gcc", folder))
     return Bundle(folder, str(library), version)
 

@@ -8,6 +8,8 @@ import pytest
 
 from android_bench import results
 from android_bench.__main__ import main
+from android_bench.errors import InputError
+from android_bench.runners import native_runner
 from android_bench.targets import adb
 from android_bench.testing import TestDevice, missing_tools
 
@@ -32,6 +34,14 @@ def server():
         subprocess.run([binary, "start-server"], check=True, capture_output=True)
         yield binary
         subprocess.run([binary, "kill-server"], capture_output=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def arm_runner():
+    try:
+        return native_runner.for_aarch64()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -330,6 +330,19 @@ def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_p
     assert [row.model for row in results.read(tmp_path / "results.jsonl")] == ["float32", "float32"]
 
 
+def test_a_file_that_changes_under_way_gets_no_row(models, tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes((models / "int8.tflite").read_bytes())
+
+    def replace_file(measurement):
+        model.write_bytes((models / "float32.tflite").read_bytes())
+        return measurement
+
+    with pytest.raises(InputError, match="changed while it was measured"):
+        list(measure(Device(replace_file), [open_model(model)], [LITERT], Plan(1, 1, 0), tmp_path / "results.jsonl"))
+    assert not (tmp_path / "results.jsonl").exists()
+
+
 def test_a_device_that_goes_away_leaves_the_rows_before_it(models, tmp_path):
     calls = []
 
