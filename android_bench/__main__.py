@@ -22,7 +22,7 @@ from android_bench.jobs import Configuration, Target
 from android_bench.measure import Plan, measure, raise_all
 from android_bench.model_file import ModelFile, open_model
 from android_bench.results import Row
-from android_bench.runners import python_runner
+from android_bench.runners import native_runner, python_runner
 from android_bench.targets import adb
 from android_bench.targets.adb import AdbTarget
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
     run.add_argument("--remote-python", default="python3", metavar="PATH", help="the Python on an ssh target")
+    run.add_argument("--native-runner", type=Path, metavar="FOLDER", help="your own NDK build of the runner, for adb")
     run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=["none", "xnnpack"])
     run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
     run.add_argument("--threads", nargs="+", type=positive, default=[1])
@@ -207,7 +208,8 @@ def open_target(word: str, options: argparse.Namespace) -> Target:
             pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
         target = LocalTarget(pythons)
     elif kind == "adb":
-        target = AdbTarget(name or None, options.keep_files)
+        bundle = None if options.native_runner is None else native_runner.from_folder(options.native_runner)
+        target = AdbTarget(name or None, options.keep_files, bundle)
     elif kind == "ssh":
         target = SshTarget(name, options.remote_python, options.keep_files)
     else:

@@ -32,22 +32,29 @@ class Bundle:
     """A built runner.
 
     Attributes:
-        folder: holds the runner, and for an ARM device all else that it needs.
-        library: libLiteRt.so, as the runner is told to find it.
-        version: the release of ai-edge-litert that the library is from.
+        folder: holds the runner, and for a device all else that it needs.
+        version: the release of ai-edge-litert that the library is from, or the library's hash.
+        library: libLiteRt.so, where it is not in the folder.
+        has_loader: whether the folder has a loader and C library of its own.
     """
 
     folder: Path
-    library: str
     version: str
+    library: Path | None = None
+    has_loader: bool = False
+
+    def command(self, folder: str) -> list[str]:
+        """Return the words that start the runner where this bundle's files lie in `folder`."""
+        loader = [f"{folder}/{LOADER}", "--library-path", folder] if self.has_loader else []
+        return [*loader, f"{folder}/{RUNNER}", "--library", str(self.library or f"{folder}/{LIBRARY}")]
 
 
 def for_this_machine() -> Bundle:
     """Build with gcc against the installed ai-edge-litert; raise InputError where either is missing."""
     version = _litert_version()
-    library = metadata.distribution("ai-edge-litert").locate_file(f"ai_edge_litert/{LIBRARY}")
+    library = Path(str(metadata.distribution("ai-edge-litert").locate_file(f"ai_edge_litert/{LIBRARY}")))
     folder = _cached("host", version, "gcc", lambda folder: _compile("gcc", folder))
-    return Bundle(folder, str(library), version)
+    return Bundle(folder, version, library=library)
 
 
 def for_aarch64() -> Bundle:
@@ -63,7 +70,16 @@ def for_aarch64() -> Bundle:
             shutil.copy(_cross_library(name), folder / name)
         _unpack_library(version, folder)
 
-    return Bundle(_cached("aarch64", version, CROSS_COMPILER, fill), LIBRARY, version)
+    return Bundle(_cached("aarch64", version, CROSS_COMPILER, fill), version, has_loader=True)
+
+
+def from_folder(folder: Path) -> Bundle:
+    """Return the bundle that the user built for the device; raise InputError where a file of it is missing."""
+    for name in (RUNNER, LIBRARY):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} has no {name}; build the runner with the NDK and put {LIBRARY} beside it")
+    digest = hashlib.sha256((folder / LIBRARY).read_bytes()).hexdigest()
+    return Bundle(folder, f"sha256:{digest[:12]}")
 
 
 def complete(document: dict[str, Any], bundle: Bundle, device: dict[str, Any], emulated: bool) -> dict[str, Any]:

@@ -126,11 +126,15 @@ def _mend(state: str) -> str:
 
 
 class AdbTarget(Target):
-    """One device. Everything that is pushed lies in one folder there, which `close` removes."""
+    """One device. Everything that is pushed lies in one folder there, removed at the end unless `keep_files`.
+
+    `bundle` is the user's own build of the native runner; the default is ours, with a loader of its own.
+    """
 
     runtimes = (protocol.NATIVE,)
 
-    def __init__(self, serial: str | None = None, keep_files: bool = False):
+    def __init__(self, serial: str | None = None, keep_files: bool = False, bundle: native_runner.Bundle | None = None):
+        self._bundle = bundle
         self._adb = adb_binary()
         self._serial = choose(serial)
         self._keep_files = keep_files
@@ -151,17 +155,12 @@ class AdbTarget(Target):
 
     def run(self, job: Job) -> Measurement:
         assert job.input is not None
-        bundle = native_runner.for_aarch64()
-        runner = self._push(sorted(bundle.folder.iterdir()))
+        bundle = self._bundle or native_runner.for_aarch64()
+        runner = self._push(sorted(path for path in bundle.folder.iterdir() if path.is_file()))
         model = f"{self._push([job.model.path])}/{job.model.path.name}"
         input = f"{self._push([job.input])}/{job.input.name}"
         output = f"{FOLDER}/output"
-        command = [
-            f"{runner}/{native_runner.LOADER}",
-            *("--library-path", runner, f"{runner}/{native_runner.RUNNER}"),
-            *("--library", f"{runner}/{bundle.library}"),
-            *protocol.arguments(job, model, output, input),
-        ]
+        command = [*bundle.command(runner), *protocol.arguments(job, model, output, input)]
         process = self._shell(shlex.join(command), job.timeout)
         document = protocol.document(job, _text(process.stdout), _text(process.stderr), process.returncode, self.name)
         emulated = "1" in (self._properties["qemu"], self._properties["old_qemu"])

@@ -65,8 +65,7 @@ class LocalTarget(Target):
     def run(self, job: Job) -> Measurement:
         if job.configuration.runtime == protocol.NATIVE:
             bundle = native_runner.for_this_machine()
-            command = [str(bundle.folder / native_runner.RUNNER), "--library", bundle.library]
-            measurement = self._run(job, command)
+            measurement = self._run(job, bundle.command(str(bundle.folder)))
             document = native_runner.complete(
                 measurement.document, bundle, python_runner.device(), python_runner.emulated()
             )

@@ -1,6 +1,8 @@
 """The real adb binary against the test device, which runs real ARM code."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 
@@ -147,6 +149,31 @@ def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(device, 
     capsys.readouterr()
     assert run(*words) == 2
     assert "no space left" in complaint(capsys)
+
+
+def test_a_runner_of_ones_own(device, models, tmp_path, capsys, arm_runner):
+    folder = tmp_path / "built"
+    words = [models / "int8.tflite", "--target", "adb", "--native-runner", folder, *FEW]
+    shutil.copytree(arm_runner.folder, folder)
+    (folder / "runner").rename(folder / "program")
+    assert run(*words, "--output", tmp_path / "results.jsonl") == 2
+    assert "has no runner" in complaint(capsys)
+    (folder / "runner").write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")"\nexec ./ld-linux-aarch64.so.1 --library-path . ./program "$@"\n'
+    )
+    (folder / "runner").chmod(0o755)
+    assert run(*words, "--output", tmp_path / "results.jsonl") == 0
+    (row,) = results.read(tmp_path / "results.jsonl")
+    assert row.output_check["identical"]
+    assert row.runtime_version.startswith("sha256:")
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+def test_the_runner_builds_with_cmake_too(tmp_path):
+    subprocess.run(["cmake", "-S", native_runner.SOURCES, "-B", tmp_path], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
+    process = subprocess.run([tmp_path / "runner"], capture_output=True, text=True)
+    assert json.loads(process.stdout)["error"]["kind"] == "arguments"
 
 
 def test_no_device(server, capsys, models):
