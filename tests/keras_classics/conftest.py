@@ -28,7 +28,16 @@ VARIANTS = {
     "mobilenet_v2": ("mobilenet_v2", {"input_shape": (40, 40, 3)}),
 }
 # Those that other variants cover in the default run.
-SLOW = {"alexnet_one_weird_trick", "vgg11_batch_norm", "resnet18_plain", "resnet50", "googlenet_batch_norm"}
+SLOW = {
+    "alexnet_one_weird_trick",
+    "vgg11_batch_norm",
+    "resnet18",
+    "resnet18_plain",
+    "resnet50",
+    "resnet50_v1",
+    "googlenet_batch_norm",
+    "googlenet_heads",
+}
 
 
 @pytest.fixture
