@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure models and append the rows to a results file")
     run.add_argument("models", nargs="+", metavar="MODEL.tflite")
     run.add_argument(
-        "--target", nargs="+", default=["local"], metavar="TARGET", help="local (default), ssh:HOST or adb[:SERIAL]"
+        "--target", action="append", metavar="TARGET", help="local (default), ssh:HOST or adb[:SERIAL]; may be repeated"
     )
     run.add_argument(
         "--runtime", nargs="+", choices=RUNTIMES, help="default: litert; on Android native; on a board what it has"
@@ -131,7 +131,9 @@ def run_command(options: argparse.Namespace) -> None:
     )
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
-        targets = [stack.enter_context(open_target(word, options)) for word in dict.fromkeys(options.target)]
+        targets = [
+            stack.enter_context(open_target(word, options)) for word in dict.fromkeys(options.target or ["local"])
+        ]
         refuse_disturbance(targets)
         try:
             with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

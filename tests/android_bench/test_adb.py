@@ -205,14 +205,15 @@ def test_two_devices_at_once(server, plug, models, tmp_path, capsys):
     connect(server, second)
     output = tmp_path / "results.jsonl"
     names = [f"adb:{first.serial}", f"adb:{second.serial}"]
+    targets = ["--target", names[0], "--target", names[1]]
     second.faults.hang_up_at = "ld-linux-aarch64"
-    assert run(models / "int8.tflite", "--target", *names, *FEW, "--output", output) == 2
+    assert run(models / "int8.tflite", *targets, *FEW, "--output", output) == 2
     assert names[1] in complaint(capsys)
     assert [row.target for row in results.read(output)] == names[:1]
     second.faults.hang_up_at = None
     subprocess.run([server, "disconnect", second.serial], capture_output=True)
     connect(server, second)
-    assert run(models / "int8.tflite", "--target", *names, *FEW, "--resume", "--output", output) == 0
+    assert run(models / "int8.tflite", *targets, *FEW, "--resume", "--output", output) == 0
     assert [row.target for row in results.read(output)] == names
 
 

@@ -286,7 +286,9 @@ def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch):
 
 
 def test_this_machine_is_measured_alone(models, tmp_path, capsys):
-    assert run(models / "int8.tflite", "--target", "local", "local", *FEW, "--output", tmp_path / "r.jsonl") == 0
+    twice = ["--target", "local", "--target", "local"]
+    assert run(*twice, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 0
+    assert len(results.read(tmp_path / "results.jsonl")) == 2
     with pytest.raises(InputError, match="run it on its own"):
         refuse_disturbance([LocalTarget(), Device(None)])
     with pytest.raises(InputError, match="named twice"):
