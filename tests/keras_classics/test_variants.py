@@ -35,7 +35,7 @@ def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant):
         for variable, value in zip(model.trainable_weights, weights, strict=True):
             variable.assign(value)
         given = keras.tree.flatten(model(images, training=True))
-        return sum(float(loss(labels, output)) for output in given)
+        return sum(float(keras.ops.convert_to_numpy(loss(labels, output))) for output in given)
 
     start = [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.trainable_weights]
     model.train_on_batch(images, [labels] * len(model.outputs))
@@ -44,8 +44,9 @@ def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant):
         assert np.isfinite(new).all(), weight.path
         assert not np.array_equal(new, old), weight.path
     before = loss_of(start)
-    shorter = [[old + share * (new - old) for old, new in zip(start, end, strict=True)] for share in (0.1, 0.01, 0.001)]
-    assert min(map(loss_of, [end, *shorter])) < before
+    # Batch normalization of a few values bends the loss so much that the step may have to be far shorter.
+    shorter = [[old + share * (new - old) for old, new in zip(start, end, strict=True)] for share in (1, 1e-2, 1e-4)]
+    assert min(map(loss_of, shorter)) < before
 
 
 def test_both_data_formats_give_the_same(variant, randomize, outputs):
