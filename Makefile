@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMPS := .stamps
 PYTEST := $(RUN) -m pytest
 
-.PHONY: demo test test-slow test-backends benchmarks lint zoo clean
+.PHONY: demo test test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) demo.py
@@ -24,6 +24,11 @@ test-backends: $(STAMPS)/backends
 	for backend in tensorflow jax torch; do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
+
+benchmarks: $(STAMPS)/main
+	$(RUN) -m export.tflite mobilenet_v2 --weights random --float32 --output benchmark-output
+	$(RUN) -m export.tflite mobilenet_v2 --weights random --int8 --output benchmark-output
+	$(RUN) benchmarks/runner_agreement.py benchmark-output/mobilenet_v2-float32.tflite benchmark-output/mobilenet_v2-int8.tflite
 
 lint: $(STAMPS)/main
 	$(VENV)/bin/ruff check .
@@ -57,6 +62,8 @@ $(STAMPS)/tflite-runtime: constraints.txt
 		rm -rf .venv-tflite-runtime; echo "tflite-runtime is skipped: there is no wheel of it for this machine"; \
 	fi
 
+.venv-tflite-runtime: $(STAMPS)/tflite-runtime
+
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime $(STAMPS) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
