@@ -32,7 +32,7 @@ TABLE_1 = [
     *[(0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)],
     (0, 1, 2, 3, 4, 5),
 ]
-# Fig. 3: the digits as 7×12 pictures. Without their bar 0, 2, 4 and 5 are the letters o, z, y and s.
+# Fig. 3: the digits as 7×12 pictures, as one public transcription has them.
 DIGITS = """
 .#####. ...##.. .#####. ####### .#####. .#####. ..####. ####### .#####. .#####.
 ....... ..###.. ....... .....## ....... ....... .##.... .....## ##...## ##..###
