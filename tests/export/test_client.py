@@ -14,7 +14,7 @@ from export.reader import read_graph
 
 def small_graph():
     image = Input((4, 4, 1), name="image")
-    return read_graph(Model(image, layers.Dense(3)(layers.Flatten()(image))))
+    return read_graph(Model(image, layers.Dense(3, name="dense")(layers.Flatten()(image))))
 
 
 def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
