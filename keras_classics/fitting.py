@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from keras_classics import devices, registry
 from keras_classics.augment import Augmentation
 from keras_classics.checkpoint import Checkpoint, History
 from keras_classics.errors import InputError
+from keras_classics.interruption import Interruption
 from keras_classics.parts import Dataset, Part
 from keras_classics.progress import TrainingProgress
 
@@ -32,9 +34,25 @@ def build(name: str, dataset: Dataset, /, *, seed: int = 0, **arguments: Any) ->
     Sets the seeds of Python, NumPy and the backend, from which the initial weights are drawn.
     `arguments` go to the constructor and override the recipe's.
     """
-    keras.utils.set_random_seed(seed)
+    set_random_seed(seed)
     fitting = dict(input_shape=dataset.image_shape, classes=len(dataset.class_names))
     return registry.create_model(name, **fitting | registry.recipe_arguments(name, dataset.image_shape) | arguments)
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, NumPy and the backend.
+
+    `keras.utils.set_random_seed` does the same, but imports TensorFlow under every backend.
+    """
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)
+    np.random.seed(seed)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
 
 
 def fit(
@@ -53,8 +71,9 @@ def fit(
 ) -> History:
     """Train `model` in place on `dataset.train`, with AdamW, a warm-up and a cosine to zero.
 
-    Every shuffle and change of an image depends on `seed` and the epoch only. The last epoch's
-    weights are the result; the validation part is only measured on.
+    All that is random depends on `seed` and the epoch only: shuffles, changes of images, and what
+    layers draw, for which each epoch sets the seeds of Python, NumPy and the backend. The last
+    epoch's weights are the result; the validation part is only measured on.
 
     Args:
         model: from an image like the dataset's to one score or probability for each class.
@@ -71,6 +90,7 @@ def fit(
 
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
+        KeyboardInterrupt: Ctrl-C came; the batch at hand was finished, the epoch was not.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
     _check(model, dataset, epochs, batch_size, learning_rate)
@@ -89,21 +109,43 @@ def fit(
                 checkpoint.path.unlink()
         first_epoch = len(history["loss"])
 
-        def stream() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for epoch in range(first_epoch, epochs):
-                yield from batches(dataset.train, batch_size, [seed, epoch], changes)
+        if first_epoch == epochs:
+            return history
+        interruption, failures = Interruption(), []
+        with TrainingProgress(history, epochs, steps, shown=progress) as shown, interruption.awaited():
 
-        each_epoch = _EachEpoch(dataset.validation, history, checkpoint)
-        with closing(TrainingProgress(history, epochs, steps)) if progress else nullcontext() as shown:
-            model.fit(
-                stream(),
-                initial_epoch=first_epoch,
-                epochs=epochs,
-                steps_per_epoch=steps,
-                callbacks=[each_epoch, shown] if shown else [each_epoch],
-                shuffle=False,
-                verbose=0,
-            )
+            def stream() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                try:
+                    for epoch in range(first_epoch, epochs):
+                        for step, batch in enumerate(batches(dataset.train, batch_size, [seed, epoch], changes)):
+                            if interruption.came and step > 0:  # Keras on JAX bears no epoch without a batch
+                                return
+                            shown.batch()
+                            yield batch
+                except Exception as error:
+                    failures.append(error)
+                    raise
+
+            each_epoch = _EachEpoch(seed, dataset.validation, history, checkpoint, shown, interruption)
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Your input ran out of data")  # as it does on Ctrl-C
+                    model.fit(
+                        stream(),
+                        initial_epoch=first_epoch,
+                        epochs=epochs,
+                        steps_per_epoch=steps,
+                        callbacks=[each_epoch],
+                        shuffle=False,
+                        verbose=0,
+                    )
+            except Exception:
+                if not failures:
+                    raise
+        if interruption.came:
+            raise KeyboardInterrupt
+        if failures:  # not as TensorFlow reports it, as an error of its own
+            raise failures[0]
     return history
 
 
@@ -134,12 +176,12 @@ def batches(
 
     Every batch has `batch_size` examples; what is left over waits for another epoch's shuffle.
     """
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(part))
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(part))
     for start in range(0, len(part) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size]
         images = part.images(chosen)
-        yield augmentation(images, random) if augmentation else images, part.labels[chosen]
+        yield augmentation(images, generator) if augmentation else images, part.labels[chosen]
 
 
 def accuracy(model: keras.Model, part: Part) -> float:
@@ -171,14 +213,34 @@ class _InOrder(keras.utils.PyDataset):
 
 
 class _EachEpoch(keras.callbacks.Callback):
-    """Stops a training that diverges, measures on the validation part and writes the checkpoint."""
+    """Seeds an epoch; at its end, measures on the validation part and writes the checkpoint."""
 
-    def __init__(self, validation: Part, history: History, checkpoint: Checkpoint | None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        validation: Part,
+        history: History,
+        checkpoint: Checkpoint | None,
+        progress: TrainingProgress,
+        interruption: Interruption,
+    ) -> None:
         super().__init__()
-        self.validation, self.history, self.checkpoint = validation, history, checkpoint
+        self.seed, self.validation, self.history = seed, validation, history
+        self.checkpoint, self.progress, self.interruption = checkpoint, progress, interruption
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        # Not at the epoch's begin: on PyTorch, where dropout draws from the global generator, the
+        # first epoch's data loader draws from it after that.
+        if batch == 0:
+            epoch = len(self.history["loss"])
+            set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        figures = dict(logs or {})
+        if not self.interruption.came:
+            self._conclude(epoch, dict(logs or {}))
+        self.model.stop_training = self.interruption.came
+
+    def _conclude(self, epoch: int, figures: dict[str, float]) -> None:
         if not math.isfinite(figures["loss"]):
             raise InputError(f"the loss is {figures['loss']} in epoch {epoch + 1}; use a lower learning rate")
         scores, labels = predict(self.model, self.validation), self.validation.labels
@@ -188,6 +250,7 @@ class _EachEpoch(keras.callbacks.Callback):
             self.history[name].append(figures[name])
         if self.checkpoint:
             self.checkpoint.save(self.model, self.history)
+        self.progress.epoch(self.history)
 
 
 def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, learning_rate: float) -> None:

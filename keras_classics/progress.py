@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import TracebackType
 
-import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keras_classics.checkpoint import History
 
 
-class TrainingProgress(keras.callbacks.Callback):
-    """A bar over all batches on a terminal, and a line on stdout for each epoch."""
+class TrainingProgress:
+    """A bar over all batches, if stdout is a terminal, and a line for each epoch."""
 
-    def __init__(self, history: History, epochs: int, steps: int) -> None:
-        super().__init__()
-        self.history, self.epochs = history, epochs
-        self.console = Console(highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("training", total=epochs * steps, completed=len(history["loss"]) * steps)
+    def __init__(self, history: History, epochs: int, steps: int, shown: bool = True) -> None:
+        self.epochs = epochs
+        self.console = Console(highlight=False, quiet=not shown)
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        terminal = shown and self.console.is_terminal
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not terminal)
+        self.task = self.bar.add_task("", total=epochs * steps, completed=len(history["loss"]) * steps)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Show the bar."""
+    def __enter__(self) -> TrainingProgress:
         self.bar.start()
+        return self
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def batch(self) -> None:
         """Move the bar on."""
         self.bar.advance(self.task)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Print the epoch's figures, which are in the history by now."""
-        figures = "  ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items())
-        self.console.print(f"epoch {epoch + 1}/{self.epochs}  {figures}")
-
-    def close(self) -> None:
-        """Take the bar away, however the training ended."""
-        self.bar.stop()
+    def epoch(self, history: History) -> None:
+        """Print the figures of the last epoch in `history`."""
+        figures = "  ".join(f"{name} {values[-1]:.4f}" for name, values in history.items())
+        self.console.print(f"epoch {len(history['loss'])}/{self.epochs}  {figures}")

@@ -47,7 +47,7 @@ def head(part, count):
 
 def network(activation="softmax", seed=0):
     """A small net with all that a training must remember: batch statistics, dropout's random state."""
-    keras.utils.set_random_seed(seed)
+    train.set_random_seed(seed)
     return keras.Sequential(
         [
             keras.layers.Input((8, 8, 1)),
@@ -146,6 +146,35 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(few_digits, tmp
     assert same(whole, second_half)
 
 
+@pytest.mark.backends
+def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whole_one(few_digits, tmp_path):
+    class Interrupting:
+        reads = 0
+
+        def pixels(self, indices):
+            self.reads += 1
+            if self.reads == 6:
+                os.kill(os.getpid(), signal.SIGINT)
+            return few_digits.train.source.pixels(indices)
+
+    part = Part(few_digits.train.labels, Interrupting())
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", {})
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(network(), replace(few_digits, train=part), epochs=9, checkpoint=checkpoint, progress=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    model = network()
+    fitting.compile_for_training(model, 36, 1e-3)
+    assert len(checkpoint.restore(model)["loss"]) == 1
+
+
+def test_resuming_after_the_last_epoch_trains_no_more(few_digits, tmp_path):
+    recipe = {"epochs": 1, "progress": False, "checkpoint": Checkpoint(tmp_path / "checkpoint.npz", {})}
+    first, second = network(), network(seed=5)
+    expected = train.fit(first, few_digits, **recipe)
+    assert train.fit(second, few_digits, resume=True, **recipe) == expected
+    assert same(first, second)
+
+
 def test_a_checkpoint_of_other_settings_or_half_of_one_is_refused(few_digits, tmp_path):
     recipe = {"epochs": 1, "progress": False}
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", {"learning_rate": 0.1})
@@ -238,6 +267,17 @@ def test_a_model_that_does_not_fit_the_data_is_refused(few_digits):
     ):
         with pytest.raises(InputError, match=message):
             train.fit(wrong, few_digits, epochs=1, progress=False)
+
+
+@pytest.mark.backends
+def test_an_image_that_vanishes_during_training_is_named(few_digits):
+    class Vanishing:
+        def pixels(self, indices):
+            raise InputError("gone.png cannot be read as an image")
+
+    broken = replace(few_digits, train=Part(few_digits.train.labels, Vanishing()))
+    with pytest.raises(InputError, match=r"^gone\.png cannot be read as an image$"):
+        train.fit(network(), broken, epochs=1, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +427,15 @@ def test_a_full_disk_leaves_the_old_model(name, tmp_path, capsys):
     assert "No space left on device; free some space there" in error
     assert (tmp_path / "model.keras").read_text() == "an earlier model"
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_tensorflow_is_not_imported_under_another_backend(backend, tmp_path):
+    pytest.importorskip(backend)
+    code = "import sys; from keras_classics.train import main; assert main(sys.argv[1:]) == 0"
+    code += "; assert 'tensorflow' not in sys.modules"
+    command = [sys.executable, "-c", code, *SMALL, "--epochs", "1", "--output", str(tmp_path)]
+    subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, check=True)
 
 
 @pytest.mark.slow
