@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,25 +33,9 @@ def build(name: str, dataset: Dataset, /, *, seed: int = 0, **arguments: Any) ->
     Sets the seeds of Python, NumPy and the backend, from which the initial weights are drawn.
     `arguments` go to the constructor and override the recipe's.
     """
-    set_random_seed(seed)
+    keras.utils.set_random_seed(seed)
     fitting = dict(input_shape=dataset.image_shape, classes=len(dataset.class_names))
     return registry.create_model(name, **fitting | registry.recipe_arguments(name, dataset.image_shape) | arguments)
-
-
-def set_random_seed(seed: int) -> None:
-    """Seed Python, NumPy and the backend.
-
-    `keras.utils.set_random_seed` does the same, but imports TensorFlow under every backend.
-    """
-    if keras.backend.backend() == "tensorflow":
-        keras.utils.set_random_seed(seed)
-        return
-    random.seed(seed)
-    np.random.seed(seed)
-    if keras.backend.backend() == "torch":
-        import torch
-
-        torch.manual_seed(seed)
 
 
 def fit(
@@ -233,7 +216,7 @@ class _EachEpoch(keras.callbacks.Callback):
         # first epoch's data loader draws from it after that.
         if batch == 0:
             epoch = len(self.history["loss"])
-            set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
+            keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not self.interruption.came:

@@ -25,11 +25,10 @@ from keras_classics.fitting import (
     build,
     default_learning_rate,
     fit,
-    set_random_seed,
 )
 from keras_classics.parts import Dataset, Shape
 
-__all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main", "set_random_seed"]
+__all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -147,7 +146,7 @@ def _model_and_data(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
             raise InputError("--weights and --model-argument go with a model's name; a .keras file has its own")
         model = weights.load_model(options.model)
         takes = tuple(model.inputs[0].shape[1:])
-        set_random_seed(options.seed)
+        keras.utils.set_random_seed(options.seed)
         return model, _read(options, shape or (takes if len(takes) == 3 and None not in takes else None))
     dataset = _read(options, shape, max(registry.entry(options.model).input_shape[:2]))
     arguments = dict(_model_argument(text) for text in options.model_argument)
