@@ -14,7 +14,10 @@ from keras_classics import devices, registry
 from keras_classics.augment import Augmentation
 from keras_classics.checkpoint import Checkpoint, History
 from keras_classics.errors import InputError
+from keras_classics.googlenet import LOSS_WEIGHTS
 from keras_classics.interruption import Interruption
+from keras_classics.layers import EuclideanRadialBasisFunction
+from keras_classics.losses import MaximumAPosteriori
 from keras_classics.parts import Dataset, Part
 from keras_classics.progress import TrainingProgress
 
@@ -24,6 +27,7 @@ BATCH_NORM_LEARNING_RATE = 1e-2  # normalized activations bear larger steps
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1  # of all steps
 EVALUATION_BATCH = 256
+AUXILIARY_LOSS_WEIGHT = LOSS_WEIGHTS[1]
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -59,7 +63,9 @@ def fit(
     epoch's weights are the result; the validation part is only measured on.
 
     Args:
-        model: from an image like the dataset's to one score or probability for each class.
+        model: from an image like the dataset's to one score or probability for each class, or to
+            several such outputs: all but the first are auxiliary and count with GoogLeNet's 0.3.
+            The radial basis functions of LeNet-5 are trained with `losses.MaximumAPosteriori`.
         learning_rate: the peak, after the warm-up; `default_learning_rate(model)` if None.
         augmentation: change the training images as `dataset.augmentation` says.
         mixed_precision: what to compute in instead of float32.
@@ -69,7 +75,8 @@ def fit(
         progress: show a bar and a line for each epoch.
 
     Returns:
-        `loss`, `accuracy`, `val_loss` and `val_accuracy`, a number for each epoch.
+        `loss` (of all outputs), `accuracy`, `val_loss` and `val_accuracy` (of the first), a number
+        for each epoch.
 
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
@@ -94,17 +101,18 @@ def fit(
 
         if first_epoch == epochs:
             return history
-        interruption, failures = Interruption(), []
+        interruption, failures, heads = Interruption(), [], len(model.outputs)
         with TrainingProgress(history, epochs, steps, shown=progress) as shown, interruption.awaited():
 
-            def stream() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            def stream() -> Iterator[tuple[np.ndarray, Any]]:
                 try:
                     for epoch in range(first_epoch, epochs):
                         for step, batch in enumerate(batches(dataset.train, batch_size, [seed, epoch], changes)):
                             if interruption.came and step > 0:  # Keras on JAX bears no epoch without a batch
                                 return
                             shown.batch()
-                            yield batch
+                            images, labels = batch
+                            yield images, (labels,) * heads if heads > 1 else labels
                 except Exception as error:
                     failures.append(error)
                     raise
@@ -144,12 +152,20 @@ def compile_for_training(model: keras.Model, steps: int, learning_rate: float) -
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
     )
+    heads = len(model.outputs)
     model.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model)),
-        metrics=["accuracy"],
+        loss=[_loss(model) for _ in range(heads)],
+        loss_weights=[1.0] + [AUXILIARY_LOSS_WEIGHT] * (heads - 1),
+        metrics=[["accuracy"]] + [[]] * (heads - 1),
         jit_compile=keras.backend.backend() == "jax",  # XLA on CPU has very slow depthwise gradients
     )
+
+
+def _loss(model: keras.Model) -> keras.losses.Loss:
+    if isinstance(_last_layer(model), EuclideanRadialBasisFunction):
+        return MaximumAPosteriori()
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model))
 
 
 def batches(
@@ -173,8 +189,9 @@ def accuracy(model: keras.Model, part: Part) -> float:
 
 
 def predict(model: keras.Model, part: Part) -> np.ndarray:
-    """What `model` makes of every image of `part`, in its order: (len(part), classes)."""
-    return model.predict(_InOrder(part), verbose=0)[: len(part)]
+    """The first output of `model` for every image of `part`, in its order: (len(part), classes)."""
+    outputs = model.predict(_InOrder(part), verbose=0)
+    return (outputs[0] if isinstance(outputs, list | tuple) else outputs)[: len(part)]
 
 
 class _InOrder(keras.utils.PyDataset):
@@ -227,7 +244,9 @@ class _EachEpoch(keras.callbacks.Callback):
         if not math.isfinite(figures["loss"]):
             raise InputError(f"the loss is {figures['loss']} in epoch {epoch + 1}; use a lower learning rate")
         scores, labels = predict(self.model, self.validation), self.validation.labels
-        figures["val_loss"] = float(self.model.loss(labels, scores))
+        if len(self.model.outputs) > 1:
+            figures["accuracy"] = figures[f"{self.model.output_names[0]}_accuracy"]
+        figures["val_loss"] = float(self.model.loss[0](labels, scores))
         figures["val_accuracy"] = float(np.mean(scores.argmax(axis=-1) == labels))
         for name in FIGURES:
             self.history[name].append(figures[name])
@@ -242,10 +261,10 @@ def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, l
             raise InputError(f"{name} is {value}; it takes a whole number of at least 1")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning rate is {learning_rate}; it takes a number above 0")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(model.inputs) != 1 or len({output.shape for output in model.outputs}) != 1:
         raise InputError(
             f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-            "training takes a model with one image as input and one output"
+            "training takes one image and gives one output, or several alike, the first of which counts"
         )
     takes, gives = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     has = dataset.image_shape
@@ -258,7 +277,11 @@ def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, l
         )
 
 
+def _last_layer(model: keras.Model) -> keras.layers.Layer:
+    return next(layer for layer in reversed(model.layers) if layer.output is model.outputs[0])
+
+
 def _gives_probabilities(model: keras.Model) -> bool:
-    last = next(layer for layer in reversed(model.layers) if layer.output is model.outputs[0])
+    last = _last_layer(model)
     softmax = keras.activations.softmax
     return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is softmax

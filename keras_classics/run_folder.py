@@ -19,6 +19,7 @@ import keras
 from keras_classics import files
 from keras_classics.checkpoint import Checkpoint, History, require_same
 from keras_classics.errors import InputError
+from keras_classics.features import inference_model
 from keras_classics.parts import Dataset
 
 
@@ -48,15 +49,21 @@ def is_finished(output: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def write(output: Path, model: keras.Model, dataset: Dataset, history: History, run: Mapping[str, Any]) -> None:
-    """Write every file, each whole or not at all; `run.json`, with the model's hash, is the last."""
-    without_optimizer = keras.Model(model.inputs, model.outputs, name=model.name)
+    """Write every file, each whole or not at all; `run.json`, with the model's hash, is the last.
+
+    A model with auxiliary outputs is joined by `inference.keras`, which is without them.
+    """
+    preprocess = {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names}
+    files.write_json(output / "model.preprocess.json", preprocess)
+    inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
+    without_optimizer = keras.Model(inputs, outputs, name=model.name)
     with files.replacing(output / "model.keras") as temporary:
         without_optimizer.save(temporary)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    files.write_json(
-        output / "model.preprocess.json",
-        {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names},
-    )
+    if len(model.outputs) > 1:
+        with files.replacing(output / "inference.keras") as temporary:
+            inference_model(without_optimizer).save(temporary)
+        files.write_json(output / "inference.preprocess.json", preprocess)
     with files.replacing(output / "history.csv") as temporary, temporary.open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["epoch", *history])
