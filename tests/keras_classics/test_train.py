@@ -153,7 +153,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whol
 
         def pixels(self, indices):
             self.reads += 1
-            if self.reads == 6:
+            if self.reads == 22:  # in the sixth epoch, or the fifth: TensorFlow reads ahead
                 os.kill(os.getpid(), signal.SIGINT)
             return few_digits.train.source.pixels(indices)
 
@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whol
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     model = network()
     fitting.compile_for_training(model, 36, 1e-3)
-    assert len(checkpoint.restore(model)["loss"]) == 1
+    assert len(checkpoint.restore(model)["loss"]) in (3, 4, 5)
 
 
 def test_resuming_after_the_last_epoch_trains_no_more(few_digits, tmp_path):
@@ -256,7 +256,7 @@ def test_senseless_arguments_are_refused(few_digits, arguments, message):
 def test_a_model_that_does_not_fit_the_data_is_refused(few_digits):
     def model(shape, classes, outputs=1):
         image = keras.layers.Input(shape)
-        heads = [keras.layers.Dense(classes)(keras.layers.Flatten()(image)) for _ in range(outputs)]
+        heads = [keras.layers.Dense(classes + i)(keras.layers.Flatten()(image)) for i in range(outputs)]
         return keras.Model(image, heads, name="odd")
 
     for wrong, message in (
