@@ -26,6 +26,7 @@ test-backends: $(STAMPS)/backends
 	done
 
 benchmarks: $(STAMPS)/main
+	$(RUN) benchmarks/build_time.py
 	$(RUN) -m export.tflite mobilenet_v2 --weights random --float32 --output benchmark-output
 	$(RUN) -m export.tflite mobilenet_v2 --weights random --int8 --output benchmark-output
 	$(RUN) benchmarks/runner_agreement.py benchmark-output/mobilenet_v2-float32.tflite benchmark-output/mobilenet_v2-int8.tflite

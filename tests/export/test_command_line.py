@@ -14,8 +14,10 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import keras_classics as kc
 from export.audit import audit
 from export.tflite import main
+from keras_classics import registry
 from keras_classics.parts import Dataset
 
 
@@ -69,6 +71,16 @@ def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys) -
     assert report["fully_integer"]
     assert report["accuracy"] is None
     assert not report["gate"]["enforced"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", kc.list_models())
+def test_every_name_works_with_random_weights(name: str, tmp_path: Path, capsys) -> None:
+    shape = registry.entry(name).small_input_shape
+    arguments = [name, "--int8", "--weights", "random", "--input-shape", *shape, "--output", tmp_path]
+    code, _, err = run(capsys, *arguments)
+    assert code == 0, err
+    assert json.loads((tmp_path / f"{name}-int8.json").read_text())["fully_integer"]
 
 
 def test_a_failed_gate_is_exit_code_3_and_leaves_nothing(spoiled: keras.Model, tmp_path: Path, capsys) -> None:
