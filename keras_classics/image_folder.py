@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -77,7 +78,7 @@ def load(root: Path, image_shape: Shape | None = None, default_size: int | None 
     return Dataset(str(root), class_names, shape, augmentation=PHOTO_AUGMENTATION, **parts)
 
 
-def decode(path: Path, shape: Shape) -> np.ndarray:
+def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
     """One image file as uint8 (height, width, channels): shorter side resized, centre cropped."""
     height, width, channels = shape
     with _opened(path) as image:
@@ -87,7 +88,7 @@ def decode(path: Path, shape: Shape) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path | BinaryIO) -> Iterator[Image.Image]:
     """The decoded image. Raises ValueError, naming the file, where it is damaged or foreign."""
     try:
         with Image.open(path) as image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,3 +69,20 @@ class Dataset:
     def parts(self) -> dict[str, Part]:
         """The four parts by name."""
         return {name: getattr(self, name) for name in ("train", "validation", "calibration", "test")}
+
+
+def stratified(labels: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Indices of parts of the given sizes, and of `train`, which takes the rest.
+
+    Each part has every class in its proportion, in a random order that never changes.
+    """
+    generator = np.random.default_rng(0)
+    order = generator.permutation(len(labels))
+    by_class = [order[labels[order] == label] for label in np.unique(labels)]
+    # Interleaving the classes makes every stretch of the order stratified.
+    place = np.concatenate([(np.arange(len(members)) + generator.random()) / len(members) for members in by_class])
+    order = np.concatenate(by_class)[np.argsort(place)]
+    parts, start = {}, 0
+    for name, size in {**sizes, "train": len(labels) - sum(sizes.values())}.items():
+        parts[name], start = order[start : start + size], start + size
+    return parts
