@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,23 +77,23 @@ def load(root: Path, image_shape: Shape | None = None, default_size: int | None 
 
 
 def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
-    """One image file as uint8 (height, width, channels): shorter side resized, centre cropped."""
+    """One image file as uint8 (height, width, channels): shorter side resized, centre cropped.
+
+    Raises:
+        ValueError: the file, which the message names, is damaged or not an image.
+    """
     height, width, channels = shape
-    with _opened(path) as image:
-        upright = ImageOps.exif_transpose(_eight_bit(image))
-        converted = upright.convert("L" if channels == 1 else "RGB")
-        return np.asarray(ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
+    image = _read(path).convert("L" if channels == 1 else "RGB")
+    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
-@contextlib.contextmanager
-def _opened(path: Path | BinaryIO) -> Iterator[Image.Image]:
-    """The decoded image. Raises ValueError, naming the file, where it is damaged or foreign."""
+def _read(path: Path | BinaryIO) -> Image.Image:
+    """The whole image, upright, with 8 bits a channel."""
     try:
         with Image.open(path) as image:
-            image.load()
-            yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(f" {str(path)!r}", "")
+            return _eight_bit(ImageOps.exif_transpose(image))
+    except Exception as error:  # each of Pillow's decoders has its own
+        reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
 
 
@@ -104,7 +102,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) / 257).round().astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise OSError(f"its pixels are of mode {image.mode}, without a known range")
+        raise ValueError(f"its pixels are of mode {image.mode}, without a known range")
     return image
 
 
@@ -152,10 +150,9 @@ def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
 
 
 def _inspect(path: Path, label: int) -> ImageFile:
-    with _opened(path) as image:
-        gray = _eight_bit(image).mode in ("1", "L", "LA")
-        size = ImageOps.exif_transpose(image).size
-    return ImageFile(path, label, hashlib.sha256(path.read_bytes()).hexdigest(), size[::-1], gray)
+    image = _read(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ImageFile(path, label, digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
 
 
 def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, default_size: int | None) -> Shape:
