@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     source = result.add_argument_group("model and data")
     source.add_argument("--weights", metavar="W", help="a checkpoint's name, a file, or 'random'; else it is trained")
     source.add_argument(
-        "--data", help="mnist (default for training), fashion-mnist, digits, or a folder of class folders"
+        "--data", help="mnist (default for training), fashion-mnist, digits, tfds:NAME, or a folder of classes"
     )
     source.add_argument("--calibration", metavar="PATH", help="a folder of images, or .npz/.npy in the model's range")
     source.add_argument(
