@@ -246,7 +246,9 @@ class _EachEpoch(keras.callbacks.Callback):
         scores, labels = predict(self.model, self.validation), self.validation.labels
         if len(self.model.outputs) > 1:
             figures["accuracy"] = figures[f"{self.model.output_names[0]}_accuracy"]
-        figures["val_loss"] = float(self.model.loss[0](labels, scores))
+        # `call` and the mean, for a strategy of TensorFlow divides what a loss gives by its devices.
+        losses = self.model.loss[0].call(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores))
+        figures["val_loss"] = float(keras.ops.mean(losses))
         figures["val_accuracy"] = float(np.mean(scores.argmax(axis=-1) == labels))
         for name in FIGURES:
             self.history[name].append(figures[name])
