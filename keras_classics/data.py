@@ -21,7 +21,7 @@ from keras_classics.parts import Dataset, Part, Shape, stratified
 __all__ = ["Dataset", "Part", "load"]
 
 PADDED_SIDE = 32
-DIGIT_AUGMENTATION = Augmentation(rotation_degrees=10, shift=0.06, zoom=0.1)
+DIGIT_AUGMENTATION = Augmentation(rotation_degrees=12, shift=0.08, zoom=0.12)
 
 
 def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
@@ -185,7 +185,7 @@ _CLOTHES = (
 )
 EMBEDDED = {
     "mnist": _Embedded(_mnist, _DIGITS, DIGIT_AUGMENTATION),
-    "fashion-mnist": _Embedded(_fashion_mnist, _CLOTHES, Augmentation(horizontal_flip=True)),
+    "fashion-mnist": _Embedded(_fashion_mnist, _CLOTHES, Augmentation()),
     "digits": _Embedded(_digits, _DIGITS, DIGIT_AUGMENTATION),
 }
 
