@@ -80,10 +80,10 @@ def plot(path: Path, history: History, test_accuracy: float) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = range(1, len(history["loss"]) + 1)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, history[measure], label="training")
-        axes.plot(epochs, history[f"val_{measure}"], label="validation")
+        axes.plot(epochs, history[measure], ".-", label="training")
+        axes.plot(epochs, history[f"val_{measure}"], ".-", label="validation")
         axes.set(xlabel="epoch", ylabel=measure)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     axes.plot(epochs[-1], test_accuracy, "k*", label=f"test {test_accuracy:.2%}")
     axes.legend(loc="lower right")
