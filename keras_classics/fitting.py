@@ -58,9 +58,9 @@ def fit(
 ) -> History:
     """Train `model` in place on `dataset.train`, with AdamW, a warm-up and a cosine to zero.
 
-    All that is random depends on `seed` and the epoch only: shuffles, changes of images, and what
-    layers draw, for which each epoch sets the seeds of Python, NumPy and the backend. The last
-    epoch's weights are the result; the validation part is only measured on.
+    Shuffles and changes of images depend on `seed` and the epoch only; so does what layers draw on
+    PyTorch, whose global generator is seeded for each epoch. The last epoch's weights are the
+    result; the validation part is only measured on.
 
     Args:
         model: from an image like the dataset's to one score or probability for each class, or to
@@ -229,11 +229,13 @@ class _EachEpoch(keras.callbacks.Callback):
         self.checkpoint, self.progress, self.interruption = checkpoint, progress, interruption
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        # Not at the epoch's begin: on PyTorch, where dropout draws from the global generator, the
-        # first epoch's data loader draws from it after that.
-        if batch == 0:
+        # Keras's dropout on PyTorch draws from the global generator, elsewhere from a variable of
+        # the layer. The first epoch's data loader draws too, but before the first batch.
+        if batch == 0 and keras.backend.backend() == "torch":
+            import torch
+
             epoch = len(self.history["loss"])
-            keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not self.interruption.came:
