@@ -65,7 +65,7 @@ class Worker:
             self._log.close()
 
     def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> bytes:
-        """A TFLite file of `graph`; `ranges` or `samples` as `export.worker.frozen.convert` takes them."""
+        """A TFLite file of `graph`; `rest` as `export.worker.frozen.convert` takes it."""
         samples = rest.pop("samples", [])
         header = {"call": "convert", "mode": mode, "io": io, **rest}
         return self._call(header, graph, samples)[1]["file"].tobytes()

@@ -57,6 +57,14 @@ def parser() -> argparse.ArgumentParser:
         "--ptq", choices=("tuned", "plain"), default="tuned", help="where int8 ranges come from: ours, the converter's"
     )
     quantization.add_argument(
+        "--keep-float",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LAYER",
+        help="layers that stay in float in an int8 file: names, or wildcards such as 'block1_*'",
+    )
+    quantization.add_argument(
         "--io", choices=("int8", "uint8", "float32"), default="int8", help="type of in- and output"
     )
     quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
@@ -131,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prune=job.prune,
             cluster=job.cluster,
             ptq=options.ptq,
+            keep_float=options.keep_float,
             logits=options.logits,
             input_range=job.input_range.limits,
             max_drop=options.max_drop,
@@ -201,6 +210,12 @@ def show(report: Report) -> None:
         structure = f"{report.sparsity:.1%} zeros, at most {report.values_per_channel} values in a channel"
         table.add_row("kernels", structure)
     table.add_row("size", f"{report.size_bytes:,} bytes ({report.gzip_bytes:,} gzipped)")
+    if report.keep_float:
+        price = report.keep_float["latency_over_int8"]
+        layers = ", ".join(report.keep_float["operations"])
+        spread = f"quartiles {price['low']:.2f} to {price['high']:.2f} of {price['rounds']} rounds on {price['cpu']}"
+        table.add_row("kept in float", layers)
+        table.add_row("", f"which takes {price['ratio']:.2f} times as long as all in int8 ({spread})")
     integer = "integer only" if report.fully_integer else "with float tensors"
     table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.ops.items()) + f" ({integer})")
     for end, port in (("input", report.input), ("output", report.output)):

@@ -117,14 +117,19 @@ def train_quantized(
     graph: Graph,
     worker: Worker,
     ranges: Ranges,
+    keep_float: frozenset[str],
     training: FineTuning,
     prune: Pruning | None,
     cluster: Clustering | None,
 ) -> dict[str, Any]:
-    """Train the graph's weights in place under simulated int8, keeping the structure that they have."""
+    """Train the graph's weights in place under simulated int8, keeping the structure that they have.
+
+    Operations of `keep_float` are trained as they are.
+    """
     keep = {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
     options = training.options() | keep
-    weights, history = worker.train("train_quantized", graph, options, training.stream(), ranges=ranges)
+    rest = {"ranges": ranges, "keep_float": sorted(keep_float)}
+    weights, history = worker.train("train_quantized", graph, options, training.stream(), **rest)
     graph.set_weights(weights)
     return {"epochs": training.epochs, "history": history}
 

@@ -79,10 +79,14 @@ class Interpreter:
         for position in range(len(samples[0])):
             for port, array in zip(self.inputs, samples, strict=True):
                 self._interpreter.set_tensor(port.index, port.encode(array[position : position + 1]))
-            self._interpreter.invoke()
+            self.invoke()
             for port, values in zip(ports, collected, strict=True):
                 values.append(port.decode(self._interpreter.get_tensor(port.index)))
         return [np.concatenate(values) for values in collected]
+
+    def invoke(self) -> None:
+        """Run once, on what the inputs hold."""
+        self._interpreter.invoke()
 
     def before_softmax(self) -> list[int]:
         """For each output, the tensor that its softmax takes, or the output where there is none."""

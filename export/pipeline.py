@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,13 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from export import audit, fine_tuning, passes, quantize, verify
+from export import audit, fine_tuning, passes, precision, quantize, verify
 from export.client import Worker
 from export.errors import InputError
 from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.graph import Graph
 from export.interpreter import Interpreter
+from export.latency import latency_ratio
 from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
@@ -44,6 +45,7 @@ def export_tflite(
     prune: Pruning | None = None,
     cluster: Clustering | None = None,
     ptq: Literal["tuned", "plain"] = "tuned",
+    keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
     max_drop: float = 1.0,
@@ -71,6 +73,9 @@ def export_tflite(
             file (`.keras`). `model` is unchanged.
         ptq: where int8 activation ranges come from: "tuned" takes the mean of the samples' extremes,
             "plain" leaves them to the converter, as int16x8 always does.
+        keep_float: layers of an int8 file that stay in float, as the model calls them, or wildcards
+            such as `block1_*`. The report says what that costs: the file's latency over that of
+            the all-int8 file.
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, if known; data outside it is refused.
         max_drop: the accuracy that int8 may lose, in percentage points.
@@ -86,13 +91,16 @@ def export_tflite(
         InputError: the model, a layer of it or the data cannot be used.
         GateError: the file lost too much accuracy or is structurally wrong; `path` is untouched.
     """
-    _check_options(mode, io, ptq, calibration, qat)
+    _check_options(mode, io, ptq, calibration, qat, keep_float)
     path = Path(path)
     clock = Clock()
     with clock("read"):
         graph = read_graph(model)
         folds = passes.fold_batch_normalization(graph)
         cut = logits and passes.cut_softmax(graph)
+        in_float = precision.float_operations(
+            graph, keep_float, {fold.normalization.name: fold.operation.name for fold in folds}
+        )
     calibrating, evaluating = _check_data(graph, calibration, evaluation, input_range)
     compared = first(evaluating or calibrating or _probe(graph), COMPARED_SAMPLES)
 
@@ -112,11 +120,11 @@ def export_tflite(
         ranges = None
         if mode == "int8" and (ptq == "tuned" or qat):
             with clock("calibrate"):
-                ranges = quantize.calibrate(graph, worker, calibrating, input_range)
+                ranges = quantize.calibrate(graph, worker, calibrating, input_range, in_float)
         if qat and ranges:
-            training = _post_training(graph, worker, ranges, io, evaluating, labels)
+            training = _post_training(graph, worker, ranges, io, in_float, evaluating, labels)
             with clock("quantization-aware training"):
-                training |= fine_tuning.train_quantized(graph, worker, ranges, qat, prune, cluster)
+                training |= fine_tuning.train_quantized(graph, worker, ranges, in_float, qat, prune, cluster)
 
         keras_model = path.with_suffix(".keras") if structure or training else None
         keras_correct = float_correct
@@ -130,7 +138,9 @@ def export_tflite(
                     model.save(files.enter_context(replacing(keras_model)))
             with clock("convert"):
                 samples = {"samples": calibrating} if calibrating and ranges is None else {}
-                content = worker.convert(graph, mode, _io_type(mode, io), ranges=ranges, **samples)
+                content = worker.convert(
+                    graph, mode, _io_type(mode, io), ranges=ranges, keep_float=sorted(in_float), **samples
+                )
                 temporary.write_bytes(content)
             with clock("verify"):
                 before, after = _logits_and_outputs(graph, worker, compared)
@@ -139,10 +149,15 @@ def export_tflite(
                 found_correct = _correct(Interpreter(temporary).run, evaluating, labels)
             found = audit.audit(temporary)
             drop = verify.paired_drop(float_correct, found_correct) if labels is not None else None
-            structural = verify.structural_faults(mode, found, parity, graph_error)
+            islands = precision.unexpected_islands(graph, found, in_float)
+            structural = verify.structural_faults(mode, found, islands, parity, graph_error)
             structural += fine_tuning.faults(found, prune, cluster)
             lost = verify.accuracy_faults(mode, parity, drop, max_drop)
             verify.refuse([*structural, *(lost if gate else [])], path)
+            kept = None
+            if in_float:
+                with clock("latency"):
+                    kept = _price(graph, worker, temporary, io, calibrating, input_range, in_float)
             report = Report(
                 model=name or model.name,
                 mode=mode,
@@ -164,6 +179,7 @@ def export_tflite(
                 parity=parity.as_json() | {"compared_on": _source(evaluating, calibrating)},
                 calibration={"count": len(calibrating[0]), "digest": digest(calibrating)} if calibrating else None,
                 input_range=list(input_range) if input_range else None,
+                keep_float=kept,
                 ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
                 qat=training,
                 structure=structure,
@@ -198,7 +214,7 @@ class Clock:
         self.seconds[step] = round(time.perf_counter() - started, 3)
 
 
-def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any) -> None:
+def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any, keep_float: Sequence[str]) -> None:
     for what, value, known in (("mode", mode, MODES), ("io", io, IO_TYPES), ("ptq", ptq, ("tuned", "plain"))):
         if value not in known:
             raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
@@ -206,6 +222,10 @@ def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any) -> 
         raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
     if qat and mode != "int8":
         raise InputError(f"quantization-aware training is for int8, not {mode}")
+    if isinstance(keep_float, str):
+        raise InputError(f"keep_float is the text {keep_float!r}; give a list of layers")
+    if keep_float and (mode != "int8" or (ptq == "plain" and not qat)):
+        raise InputError("layers can be kept in float in int8 files with ranges of ours; leave out keep_float or ptq")
 
 
 def _check_data(
@@ -273,13 +293,36 @@ def _share(correct: np.ndarray) -> float | None:
 
 
 def _post_training(
-    graph: Graph, worker: Worker, ranges: quantize.Ranges, io: str, evaluating: list[Images], labels: Any
+    graph: Graph,
+    worker: Worker,
+    ranges: quantize.Ranges,
+    io: str,
+    in_float: frozenset[str],
+    evaluating: list[Images],
+    labels: Any,
 ) -> dict[str, Any]:
     """What int8 without training gives for the same model, to stand beside QAT's figures."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "post-training.tflite"
-        path.write_bytes(worker.convert(graph, "int8", io, ranges=ranges))
+        path.write_bytes(worker.convert(graph, "int8", io, ranges=ranges, keep_float=sorted(in_float)))
         return {"ptq_accuracy": _share(_correct(Interpreter(path).run, evaluating, labels))}
+
+
+def _price(
+    graph: Graph,
+    worker: Worker,
+    path: Path,
+    io: str,
+    calibrating: Inputs,
+    input_range: tuple[float, float] | None,
+    in_float: frozenset[str],
+) -> dict[str, Any]:
+    """What stays in float, and the file's latency over that of the same graph all in int8."""
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "int8.tflite"
+        ranges = quantize.calibrate(graph, worker, calibrating, input_range)
+        reference.write_bytes(worker.convert(graph, "int8", io, ranges=ranges))
+        return {"operations": sorted(in_float), "latency_over_int8": latency_ratio(path, reference)}
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,21 +21,27 @@ FUSING = ("conv2d", "depthwise_conv2d", "dense", "add", "multiply")
 SAME_SCALE = ("max_pool", "average_pool", "maximum_over", "reshape", "pad", "strided_slice", "concatenate")
 
 
-def quantized_tensors(graph: Graph) -> list[str]:
+def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[str]:
     """Operations whose output gets a range of its own, in order of execution.
 
     Not those that are fused with the activation after them, and not those that keep their
-    input's scale (of which a concatenation needs one range for all its inputs).
+    input's scale (of which a concatenation needs one range for all its inputs). Of operations that
+    stay in float, those whose output is stored in int8 all the same.
     """
     consumers = graph.consumers()
     return [
         name
         for name, operation in graph.operations.items()
-        if operation.kind not in SAME_SCALE and not _is_fused(operation, consumers.get(name, []), graph)
+        if (
+            name in graph.outputs or any(reader.name not in keep_float for reader in consumers[name])
+            if name in keep_float
+            else operation.kind not in SAME_SCALE and not is_fused(operation, consumers[name], graph)
+        )
     ]
 
 
-def _is_fused(operation: Operation, readers: Sequence[Operation], graph: Graph) -> bool:
+def is_fused(operation: Operation, readers: Sequence[Operation], graph: Graph) -> bool:
+    """Whether TFLite computes the operation in one with the activation that alone reads it."""
     return (
         operation.kind in FUSING
         and operation.name not in graph.outputs
@@ -49,6 +55,7 @@ def calibrate(
     worker: Worker,
     samples: Sequence[np.ndarray],
     input_range: tuple[float, float] | None,
+    keep_float: Collection[str] = (),
 ) -> Ranges:
     """Ranges from representative samples, (N, …) for each input.
 
@@ -56,7 +63,7 @@ def calibrate(
     which a single outlier cannot widen as it widens the global ones. Outputs keep the global range,
     since clipped logits tie; the input has the range that its preprocessing defines, if it is known.
     """
-    names = quantized_tensors(graph)
+    names = quantized_tensors(graph, keep_float)
     low, high = worker.observe(graph, names, list(samples))
     ranges: Ranges = {}
     for index, name in enumerate(names):
@@ -70,7 +77,7 @@ def calibrate(
             ranges[name] = _with_zero(low[index].min(), high[index].max())
         else:
             ranges[name] = _with_zero(low[index].mean(), high[index].mean())
-    return _shared(graph, ranges)
+    return _shared(graph, ranges, keep_float)
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:
@@ -85,11 +92,11 @@ def _feeds_output(graph: Graph, name: str) -> bool:
     return name in graph.outputs or any(op.name in graph.outputs for op in softmax)
 
 
-def _shared(graph: Graph, ranges: Ranges) -> Ranges:
+def _shared(graph: Graph, ranges: Ranges, keep_float: Collection[str]) -> Ranges:
     """Give tensors that must have one scale the union of their ranges, so that nothing is requantized."""
     group = {name: {name} for name in graph.operations}
     for operation in graph.operations.values():
-        if operation.kind in SAME_SCALE:
+        if operation.kind in SAME_SCALE and operation.name not in keep_float:
             merged = group[operation.name].union(*(group[name] for name in operation.inputs))
             group |= dict.fromkeys(merged, merged)
     union = {}

@@ -29,6 +29,8 @@ class Report:
         parity: how the outputs differ (`export.verify.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
+        keep_float: the `operations` that stay in float in an int8 file, and `latency_over_int8`, what they
+            cost on this CPU (`export.latency`); None where nobody asked for any.
         qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
             None without quantization-aware training.
         structure: what pruning and clustering were asked for, and their histories; None without.
@@ -59,6 +61,7 @@ class Report:
     parity: dict[str, Any]
     calibration: dict[str, Any] | None
     input_range: list[float] | None
+    keep_float: dict[str, Any] | None
     ptq: str | None
     qat: dict[str, Any] | None
     structure: dict[str, Any] | None

@@ -127,8 +127,8 @@ def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(result)]
 
 
-def structural_faults(mode: str, found: Audit, parity: Parity, graph_error: float) -> list[str]:
-    """What makes a file wrong whatever its accuracy."""
+def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: Parity, graph_error: float) -> list[str]:
+    """What makes a file wrong whatever its accuracy; `islands` compute in float though nobody asked for it."""
     faults = []
     if graph_error > FLOAT_PARITY["float32"]:
         faults.append(f"the graph read from the model differs from it by {graph_error:.2g} (relative RMS)")
@@ -136,8 +136,8 @@ def structural_faults(mode: str, found: Audit, parity: Parity, graph_error: floa
         faults.append("the file holds variables (VAR_HANDLE): it was not frozen")
     if not np.isfinite(parity.relative_rms):
         faults.append("its outputs are not finite")
-    if mode in INTEGER_MODES and found.float_islands:
-        faults.append(f"{len(found.float_islands)} operators compute in float: {', '.join(found.float_islands[:3])}")
+    if mode in INTEGER_MODES and islands:
+        faults.append(f"{len(islands)} operators compute in float: {', '.join(islands[:3])}")
     limit = FLOAT_PARITY.get(mode)
     if limit and parity.relative_rms > limit:
         faults.append(

@@ -20,9 +20,10 @@ def versions() -> dict[str, str]:
 
 
 def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """A TFLite file: `frozen.convert` of the graph with the header's mode, io and ranges."""
+    """A TFLite file: `frozen.convert` of the graph with the header's mode, io, ranges and keep_float."""
     graph = Graph.from_header(header["graph"], arrays)
-    content = frozen.convert(graph, header["mode"], header["io"], header.get("ranges"), _samples(graph, arrays))
+    options = {name: header[name] for name in ("ranges", "keep_float") if name in header}
+    content = frozen.convert(graph, header["mode"], header["io"], samples=_samples(graph, arrays), **options)
     return {}, {"file": np.frombuffer(content, np.uint8)}
 
 
@@ -45,7 +46,8 @@ def train_quantized(connection: Any, header: dict[str, Any], arrays: Arrays) -> 
     from export.worker import quantized_training
 
     graph = Graph.from_header(header["graph"], arrays)
-    weights, history = quantized_training.train(graph, header["ranges"], header["options"], connection)
+    keep_float = header.get("keep_float", [])
+    weights, history = quantized_training.train(graph, header["ranges"], keep_float, header["options"], connection)
     return {"history": history}, weights
 
 

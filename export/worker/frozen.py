@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from export.graph import Graph
+from export.tensor_names import scope
+from export.worker import float_edges
 from export.worker.operations import compute
 
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def run(graph: Graph, inputs: list[tf.Tensor], ranges: Ranges | None = None) -> dict[str, tf.Tensor]:
-    """Every operation's output; those with a range pass through a fake-quantization node."""
-    values: dict[str, tf.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
+def run(
+    graph: Graph, inputs: list[tf.Tensor], ranges: Ranges | None = None, keep_float: Collection[str] = ()
+) -> dict[str, tf.Tensor]:
+    """Every operation's output; those with a range pass through a fake-quantization node.
+
+    Operations of `keep_float` give what they compute as it is; their int8 readers get it quantized.
+    """
+    ranges = ranges or {}
+    values: dict[str, tf.Tensor] = {}
     for operation in graph.operations.values():
-        if operation.kind != "input":
-            weights = {role: tf.constant(array) for role, array in operation.weights.items()}
-            given = [values[name] for name in operation.inputs]
-            values[operation.name] = compute(operation, given, weights)
-        if ranges and operation.name in ranges:
-            low, high = ranges[operation.name]
-            values[operation.name] = tf.quantization.fake_quant_with_min_max_vars(values[operation.name], low, high)
+        name, stays = operation.name, operation.name in keep_float
+        with tf.name_scope(f"{scope(name)}/"):  # the file's tensors are called by it
+            if operation.kind == "input":
+                value = inputs[graph.inputs.index(name)]
+            else:
+                weights = {role: tf.constant(array) for role, array in operation.weights.items()}
+                given = [
+                    _read(source, values[source], ranges, source in keep_float, stays) for source in operation.inputs
+                ]
+                value = compute(operation, given, weights)
+            values[name] = value if stays else _quantized(name, value, ranges)
     return values
+
+
+def _quantized(name: str, value: tf.Tensor, ranges: Ranges) -> tf.Tensor:
+    return tf.quantization.fake_quant_with_min_max_vars(value, *ranges[name]) if name in ranges else value
+
+
+def _read(name: str, value: tf.Tensor, ranges: Ranges, from_float: bool, to_float: bool) -> tf.Tensor:
+    """An operation's output as a reader takes it."""
+    if from_float == to_float:
+        return value
+    marked = float_edges.mark(value)
+    return marked if to_float else _quantized(name, marked, ranges)
 
 
 def convert(
@@ -33,6 +57,7 @@ def convert(
     io: str,
     ranges: Ranges | None = None,
     samples: list[np.ndarray] | None = None,
+    keep_float: Collection[str] = (),
 ) -> bytes:
     """A TFLite file of the graph at batch 1.
 
@@ -42,6 +67,7 @@ def convert(
         ranges: of activations, by operation: fixes every int8 scale.
         samples: representative inputs, (N, …) each, from which the converter itself takes the
             ranges of an integer mode where `ranges` is not given.
+        keep_float: operations of an int8 file that stay in float; needs `ranges`.
     """
     signature = [
         tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
@@ -50,7 +76,10 @@ def convert(
 
     @tf.function(input_signature=signature, autograph=False)
     def function(*inputs):
-        values = run(graph, list(inputs), ranges)
+        values = run(graph, list(inputs), ranges, keep_float)
+        if ranges and io != "float32":
+            in_float = [name for name in graph.outputs if name in keep_float]
+            values |= {name: _read(name, values[name], ranges, True, False) for name in in_float}
         outputs = [values[name] for name in graph.outputs]
         return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
 
@@ -68,6 +97,8 @@ def convert(
             target.supported_ops = [integer if mode == "int8" else wide]
             converter.representative_dataset = lambda: _one_by_one(samples or [])
     content = converter.convert()
+    if keep_float:
+        content = float_edges.without_marks(content)
     return with_dynamic_range(content) if mode == "dynamic" else content
 
 

@@ -7,7 +7,7 @@ for which TF-MOT's own configuration has a single scale.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,15 @@ quantization = tfmot.quantization.keras
 Ranges = dict[str, tuple[float, float]]
 
 
-def train(graph: Graph, ranges: Ranges, options: Mapping[str, Any], connection: Any) -> tuple[Arrays, training.History]:
+def train(
+    graph: Graph, ranges: Ranges, keep_float: Collection[str], options: Mapping[str, Any], connection: Any
+) -> tuple[Arrays, training.History]:
     """Fine-tune the graph's weights under simulated int8.
 
     Args:
         graph: with batch normalization folded.
         ranges: of activations, by operation; they stay as they are.
+        keep_float: operations whose kernels are not quantized, unless they have a structure to keep.
         options: those of `training.fit`, and `preserve_sparsity` and `preserve_clusters`: zeros stay zeros,
             and weights that are equal stay equal.
 
@@ -38,7 +41,11 @@ def train(graph: Graph, ranges: Ranges, options: Mapping[str, Any], connection: 
     keep = (options["preserve_sparsity"], options["preserve_clusters"])
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
-        configuration = QuantizedOperation(layer.operation, ranges.get(layer.operation.name), *keep)
+        name = layer.operation.name
+        if name in keep_float and not any(keep):
+            configuration = FloatOperation(layer.operation, ranges.get(name))
+        else:
+            configuration = QuantizedOperation(layer.operation, ranges.get(name), *keep)
         return quantization.QuantizeWrapperV2(layer, configuration)
 
     model, layers = training.build(graph, wrap)
@@ -90,6 +97,13 @@ class QuantizedOperation(quantization.QuantizeConfig):
 
     def get_config(self) -> dict[str, Any]:
         return {}
+
+
+class FloatOperation(QuantizedOperation):
+    """One that stays in float; only what int8 operations read of it is quantized."""
+
+    def get_weights_and_quantizers(self, layer: training.OperationLayer) -> list[Any]:
+        return []
 
 
 class ChannelQuantizer(quantization.quantizers.LastValueQuantizer):

@@ -1,0 +1,63 @@
+"""Which operations of an int8 file stay in float, because the user asked for them by layer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence, Set
+from fnmatch import fnmatchcase
+
+from export.audit import Audit
+from export.errors import InputError
+from export.graph import Graph
+from export.quantize import is_fused
+from export.tensor_names import operations_of
+
+NAMED_IN_MESSAGES = 5
+
+
+def float_operations(graph: Graph, layers: Sequence[str], folded: Mapping[str, str]) -> frozenset[str]:
+    """The operations of the named layers, and those that TFLite does not part from them.
+
+    Those are what it fuses with them, and reshapes of what they give.
+
+    Args:
+        graph: with batch normalization folded.
+        layers: names as the model calls them, with `/` before a layer of a nested model, or
+            wildcards such as `block1_*`. A nested model's name stands for all of it.
+        folded: for each layer that was folded into another, the operation that does its work.
+
+    Raises:
+        InputError: a name fits no layer.
+    """
+    known = {name: name for name, operation in graph.operations.items() if operation.kind != "input"} | dict(folded)
+    chosen: set[str] = set()
+    for pattern in layers:
+        found = {operation for name, operation in known.items() if _fits(name, pattern)}
+        if not found:
+            near = difflib.get_close_matches(pattern, known, NAMED_IN_MESSAGES) or list(known)[:NAMED_IN_MESSAGES]
+            raise InputError(f"the model has no layer {pattern!r} to keep in float; near names are {', '.join(near)}")
+        chosen |= found
+    readers = graph.consumers()
+    for operation in graph.operations.values():
+        if is_fused(operation, readers[operation.name], graph):
+            pair = {operation.name, readers[operation.name][0].name}
+            chosen |= pair if pair & chosen else set()
+        if operation.kind == "reshape" and operation.inputs[0] in chosen:
+            chosen.add(operation.name)
+    return frozenset(chosen)
+
+
+def unexpected_islands(graph: Graph, found: Audit, keep_float: Set[str]) -> list[str]:
+    """The file's operators that compute in float and should not."""
+    outputs = [port["name"] for port in found.outputs]
+    tensors = {island: island.partition(" ")[2] for island in found.float_islands}
+    return [
+        island
+        for island, tensor in tensors.items()
+        if not keep_float >= set(operations_of(graph, tensor, outputs) or [island])
+    ]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    parts = name.split("/")
+    return any(fnmatchcase("/".join(parts[:length]), pattern) for length in range(1, len(parts) + 1))
