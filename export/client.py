@@ -75,6 +75,11 @@ class Worker:
         arrays = self._call({"call": "evaluate", "names": names}, graph, samples)[1]
         return [arrays[str(index)] for index in range(len(names))]
 
+    def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:
+        """(operations, 4): what `export.worker.frozen.layer_errors` gives for the file's values of each operation."""
+        arrays = {f"found:{index}": array for index, array in enumerate(found.values())}
+        return self._call({"call": "layer_errors", "names": list(found)}, graph, samples, arrays)[1]["powers"]
+
     def observe(self, graph: Graph, names: list[str], samples: list[Any], batch_size: int = 8) -> Any:
         """(low, high), each (names, N): the extremes of the named outputs for every sample."""
         header = {"call": "observe", "names": names, "batch_size": batch_size}
@@ -93,7 +98,7 @@ class Worker:
         Returns:
             The new weights, named as `Graph.weights` does, and the mean loss of each epoch.
         """
-        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], batches)
+        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], batches=batches)
         return weights, result["history"]
 
     def _call(
@@ -101,10 +106,11 @@ class Worker:
         header: dict[str, Any],
         graph: Graph,
         samples: list[Any],
+        more: wire.Arrays | None = None,
         batches: Iterator[wire.Arrays] | None = None,
     ) -> tuple[dict[str, Any], wire.Arrays]:
         assert self._process.stdin is not None
-        arrays = graph.weights() | {f"sample:{index}": array for index, array in enumerate(samples)}
+        arrays = graph.weights() | {f"sample:{index}": array for index, array in enumerate(samples)} | (more or {})
         try:
             wire.send(self._process.stdin, header | {"graph": graph.header()}, arrays)
             while True:

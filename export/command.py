@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-drop", type=float, default=1.0, metavar="POINTS", help="accuracy that int8 may lose (default 1.0)"
     )
     quantization.add_argument("--no-gate", action="store_true", help="ship a file that lost more, and say so")
+    quantization.add_argument("--layers", action="store_true", help="show the error of each layer, worst marked")
     source = result.add_argument_group("model and data")
     source.add_argument("--weights", metavar="W", help="a checkpoint's name, a file, or 'random'; else it is trained")
     source.add_argument(
@@ -143,10 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             logits=options.logits,
             input_range=job.input_range.limits,
             max_drop=options.max_drop,
+            layers=options.layers,
             gate=job.gate,
             name=job.name,
             worker=worker,
         )
+    if report.layers:
+        show_layers(report.layers)
     show(report)
     if options.benchmark:
         sys.stdout.flush()
@@ -187,6 +191,23 @@ class StepProgress:
         rest = {name: value for name, value in message.items() if name not in ("step", "done", "total")}
         figures = " ".join(f"{name} {value:.4f}" for name, value in rest.items())
         self._progress.update(self._tasks[step], completed=message["done"], total=message["total"], figures=figures)
+
+
+def show_layers(errors: Mapping[str, Any]) -> None:
+    """Print each operation's error, all that was made so far and its own, in order of execution."""
+    title = f"SQNR in dB over {errors['samples']} samples, * the worst"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("layer", overflow="fold")
+    table.add_column("operator")
+    table.add_column("so far", justify="right")
+    table.add_column("its own", justify="right")
+    for row in errors["rows"]:
+        figures = []
+        for column, worst in (("sqnr_db", "worst"), ("own_sqnr_db", "worst_own")):
+            mark = "*" if row["operation"] == errors[worst] else " "
+            figures.append("exact " if row[column] is None else f"{row[column]:.1f}{mark}")
+        table.add_row(" ".join([*row["fused"], row["operation"]]), row["operator"], *figures)
+    Console().print(table)
 
 
 def show(report: Report) -> None:

@@ -88,6 +88,21 @@ class Interpreter:
         """Run once, on what the inputs hold."""
         self._interpreter.invoke()
 
+    @property
+    def output_names(self) -> list[str]:
+        """What the output tensors are called."""
+        return [details["name"] for details in self._interpreter.get_output_details()]
+
+    def computed(self) -> list[tuple[str, int, str, tuple[int, ...]]]:
+        """For each operator, in order of execution: its kind, and its first output's index, name and shape."""
+        tensors = {details["index"]: details for details in self._interpreter.get_tensor_details()}
+        found = []
+        for operator in self._interpreter._get_ops_details():
+            output = tensors[operator["outputs"][0]]
+            shape = tuple(int(size) for size in output["shape"])
+            found.append((operator["op_name"], int(output["index"]), output["name"], shape))
+        return found
+
     def before_softmax(self) -> list[int]:
         """For each output, the tensor that its softmax takes, or the output where there is none."""
         producers = {

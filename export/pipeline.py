@@ -21,6 +21,7 @@ from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.latency import latency_ratio
+from export.layer_errors import layer_errors
 from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
@@ -30,6 +31,7 @@ Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
 IO_TYPES = ("int8", "uint8", "float32")
 COMPARED_SAMPLES = 256
+INSPECTED_SAMPLES = 8
 SELF_CHECKED_SAMPLES = 2
 
 
@@ -49,6 +51,7 @@ def export_tflite(
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
     max_drop: float = 1.0,
+    layers: bool = False,
     gate: bool = True,
     name: str | None = None,
     worker: Worker | None = None,
@@ -79,6 +82,7 @@ def export_tflite(
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, if known; data outside it is refused.
         max_drop: the accuracy that int8 may lose, in percentage points.
+        layers: put the error of each operation's tensor into the report.
         gate: False ships a file that lost too much accuracy all the same, and says so.
         name: of the model in the report; the model's own by default.
         worker: a running `Worker`, which spares several exports its start of some seconds, and
@@ -145,6 +149,10 @@ def export_tflite(
             with clock("verify"):
                 before, after = _logits_and_outputs(graph, worker, compared)
                 parity = verify.compare(temporary, compared, after, before)
+            errors = None
+            if layers:
+                with clock("layers"):
+                    errors = layer_errors(graph, worker, temporary, first(compared, INSPECTED_SAMPLES))
             with clock("evaluate"):
                 found_correct = _correct(Interpreter(temporary).run, evaluating, labels)
             found = audit.audit(temporary)
@@ -179,6 +187,7 @@ def export_tflite(
                 parity=parity.as_json() | {"compared_on": _source(evaluating, calibrating)},
                 calibration={"count": len(calibrating[0]), "digest": digest(calibrating)} if calibrating else None,
                 input_range=list(input_range) if input_range else None,
+                layers=errors,
                 keep_float=kept,
                 ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
                 qat=training,

@@ -29,6 +29,7 @@ class Report:
         parity: how the outputs differ (`export.verify.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
+        layers: the error of each operation's tensor (`export.layer_errors`), if that was asked for.
         keep_float: the `operations` that stay in float in an int8 file, and `latency_over_int8`, what they
             cost on this CPU (`export.latency`); None where nobody asked for any.
         qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
@@ -61,6 +62,7 @@ class Report:
     parity: dict[str, Any]
     calibration: dict[str, Any] | None
     input_range: list[float] | None
+    layers: dict[str, Any] | None
     keep_float: dict[str, Any] | None
     ptq: str | None
     qat: dict[str, Any] | None

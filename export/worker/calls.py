@@ -34,6 +34,13 @@ def evaluate(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     return {}, {str(index): array for index, array in enumerate(outputs)}
 
 
+def layer_errors(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """How far the file's values of the header's `names`, `found:0`, …, are from the graph's."""
+    graph = Graph.from_header(header["graph"], arrays)
+    found = {name: arrays[f"found:{index}"] for index, name in enumerate(header["names"])}
+    return {}, {"powers": frozen.layer_errors(graph, _samples(graph, arrays), found)}
+
+
 def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     """Minimum and maximum of each of the header's `names` for each sample."""
     graph = Graph.from_header(header["graph"], arrays)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.graph import Graph
+from export.graph import Graph, Operation
 from export.tensor_names import scope
 from export.worker import float_edges
 from export.worker.operations import compute
@@ -30,13 +30,16 @@ def run(
             if operation.kind == "input":
                 value = inputs[graph.inputs.index(name)]
             else:
-                weights = {role: tf.constant(array) for role, array in operation.weights.items()}
                 given = [
                     _read(source, values[source], ranges, source in keep_float, stays) for source in operation.inputs
                 ]
-                value = compute(operation, given, weights)
+                value = compute(operation, given, _constants(operation))
             values[name] = value if stays else _quantized(name, value, ranges)
     return values
+
+
+def _constants(operation: Operation) -> dict[str, tf.Tensor]:
+    return {role: tf.constant(array) for role, array in operation.weights.items()}
 
 
 def _quantized(name: str, value: tf.Tensor, ranges: Ranges) -> tf.Tensor:
@@ -152,3 +155,23 @@ def evaluate(graph: Graph, names: list[str], samples: list[np.ndarray]) -> list[
     """The named outputs for all samples at once, in float."""
     values = run(graph, [tf.constant(array, tf.float32) for array in samples])
     return [values[name].numpy() for name in names]
+
+
+def layer_errors(graph: Graph, samples: list[np.ndarray], found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Error of each operation of `found`, which holds what a file computed for it.
+
+    Returns:
+        (operations, 4): power of the float output, of the file's difference from it, of the output that the
+        operation would give in float for the file's own inputs, and of the difference from that.
+    """
+    inputs = [tf.constant(array, tf.float32) for array in samples]
+    whole = run(graph, inputs)
+    file = {name: tf.constant(array, tf.float32) for name, array in found.items()}
+    local: dict[str, tf.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
+    for operation in graph.operations.values():
+        if operation.kind != "input":
+            given = [file.get(source, local[source]) for source in operation.inputs]
+            local[operation.name] = compute(operation, given, _constants(operation))
+    pairs = [(expected[name], file[name]) for name in found for expected in (whole, local)]
+    powers = [(tf.reduce_sum(tf.square(a)), tf.reduce_sum(tf.square(a - b))) for a, b in pairs]
+    return np.asarray(powers, np.float64).reshape(len(found), 4)
