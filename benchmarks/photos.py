@@ -50,6 +50,20 @@ def make(folder: Path) -> dict[str, int]:
     return counts
 
 
+def load(folder: Path, part: str) -> tuple[np.ndarray, list[str]]:
+    """The part's photos, uint8 (N, 224, 224, 3), and the subject of each; they are cut first where there are none."""
+    if not (folder / part).is_dir():
+        make(folder)
+    names = [
+        (f"{_stem(source)}-{number}.png", source["subject"])
+        for source in sources()
+        if source["part"] == part
+        for number in range(len(source["boxes"]))
+    ]
+    images = [np.asarray(Image.open(folder / part / name)) for name, _ in names]
+    return np.stack(images), [subject for _, subject in names]
+
+
 def _stem(source: dict[str, Any]) -> str:
     return f"{source['package']}-{Path(source['file']).stem}-{source['sha256'][:6]}"
 

@@ -1,0 +1,104 @@
+"""Timing several things in turn, so that a slow minute of the machine falls on all of them alike."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import random
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How much longer something takes than the reference.
+
+    Attributes:
+        seconds: the median over the rounds.
+        ratio: the median over the rounds of (seconds / the reference's seconds in the same round).
+        low, high: 95 % interval of that median.
+    """
+
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def rounds(tasks: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+    """What each task measured in each round; the order within a round is random."""
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(count):
+        for name in random.sample(list(tasks), len(tasks)):
+            found[name].append(tasks[name]())
+    return found
+
+
+def fastest(run: Callable[[], object], block: int = BLOCK) -> Callable[[], float]:
+    """A task: seconds of the fastest of `block` calls, the figure that other processes disturb least."""
+
+    def measure() -> float:
+        best = math.inf
+        for _ in range(block):
+            start = time.perf_counter()
+            run()
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return measure
+
+
+def ratios(found: Mapping[str, Sequence[float]], reference: str) -> dict[str, Ratio]:
+    """Each task's `Ratio` to the reference."""
+    return {
+        name: Ratio(statistics.median(seconds), *_median_interval(np.divide(seconds, found[reference])))
+        for name, seconds in found.items()
+    }
+
+
+def _median_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Median and 95 % interval: the order statistics between which the median lies whatever the distribution.
+
+    Below six values the interval is their whole range, which holds less than 95 %.
+    """
+    values = np.sort(values)
+    count = len(values)
+    tail, rank = 0.0, 0
+    while (tail := tail + math.comb(count, rank) / 2**count) <= 0.025:
+        rank += 1
+    rank = max(rank - 1, 0)
+    return float(np.median(values)), float(values[rank]), float(values[count - 1 - rank])
+
+
+def machine() -> str:
+    """The processor's name, its number of cores here, and how busy they were in the last minute."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"model name\s*: (.*)", text)
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def litert(path: str | os.PathLike[str], threads: int = 1) -> Callable[[], object]:
+    """A call that runs the file once in LiteRT, on its input as zeros."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from export.quiet import quiet_stderr
+
+    with quiet_stderr():
+        interpreter = Interpreter(os.fspath(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    for details in interpreter.get_input_details():
+        interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+    return interpreter.invoke

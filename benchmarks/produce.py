@@ -1,0 +1,142 @@
+"""One TFLite file by one producer, in a process of its own, and what that cost: the other benchmarks call it.
+
+    python benchmarks/produce.py PRODUCER MODEL MODE OUTPUT.tflite [--weights FILE] [--calibration SAMPLES.npy]
+
+prints one line of JSON: seconds of the imports, of building the model and of the export itself. The model
+ends in logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+started = time.perf_counter()
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the one backend that every producer takes
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+import keras_classics as kc  # noqa: E402
+from export import Worker, export_tflite  # noqa: E402
+
+Samples = np.ndarray | None
+
+
+def ours(ptq: str) -> Callable[..., None]:
+    """This library; a started worker is part of the imports."""
+    worker = Worker()
+
+    def produce(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+        export_tflite(model, output, mode, calibration=samples, ptq=ptq, gate=False, worker=worker)
+
+    return produce
+
+
+def stock(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+    """`TFLiteConverter.from_keras_model` as TensorFlow's guide has it."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if mode != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if mode == "int8":
+        converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    output.write_bytes(converter.convert())
+
+
+def keras_export(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+    """Keras's own `model.export(format="litert")`."""
+    settings = {} if mode == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    if mode == "int8":
+        settings |= {
+            "representative_dataset": lambda: ([sample[None]] for sample in samples),
+            "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+            "inference_input_type": tf.int8,
+            "inference_output_type": tf.int8,
+        }
+    model.export(output, format="litert", verbose=False, **settings)
+
+
+def quantizer(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+    """The LiteRT (AI Edge) quantizer's own recipe, on the converter's float32 file."""
+    from litert_quantizer import recipe
+    from litert_quantizer.quantizer import Quantizer
+
+    stock(model, "float32", None, output)
+    found = Quantizer(bytearray(output.read_bytes()))
+    if mode == "dynamic":
+        found.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+        result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
+    else:
+        found.load_quantization_recipe(recipe.static_wi8_ai8())
+        key, name = _signature(output)
+        ranges = found.calibrate({key: [{name: sample[None]} for sample in samples]}, num_threads=1)
+        result = found.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    output.write_bytes(bytes(result.quantized_model))
+
+
+def _signature(path: Path) -> tuple[str, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    ((key, names),) = Interpreter(str(path)).get_signature_list().items()
+    return key, names["inputs"][0]
+
+
+PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
+    "ours": lambda: ours("tuned"),
+    "ours, plain": lambda: ours("plain"),
+    "converter": lambda: stock,
+    "Keras": lambda: keras_export,
+    "LiteRT quantizer": lambda: quantizer,
+    "applications": lambda: stock,
+}
+APPLICATIONS = {
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "resnet152": "ResNet152",
+    "mobilenet_v1": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+}
+
+
+def build(name: str, weights: Path | None, producer: str = "ours") -> keras.Model:
+    """The model that ends in logits: ours, or keras.applications' of the same architecture for that producer."""
+    keras.utils.set_random_seed(0)
+    if producer == "applications":
+        return getattr(keras.applications, APPLICATIONS[name])(weights=None, classifier_activation=None)
+    return kc.create_model(name, weights=weights, classifier_activation=None)
+
+
+def main() -> None:
+    """Produce the file and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("producer", choices=PRODUCERS)
+    parser.add_argument("model")
+    parser.add_argument("mode", choices=("float32", "dynamic", "int8"))
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--calibration", type=Path)
+    options = parser.parse_args()
+    samples = np.load(options.calibration) if options.calibration else None
+    produce = PRODUCERS[options.producer]()
+    imported = time.perf_counter()
+    model = build(options.model, options.weights, options.producer)
+    built = time.perf_counter()
+    produce(model, options.mode, samples, options.output)
+    done = time.perf_counter()
+    figures = {"imports": imported - started, "build": built - imported, "export": done - built}
+    print(json.dumps({name: round(seconds, 3) for name, seconds in figures.items()}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
