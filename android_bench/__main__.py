@@ -22,14 +22,16 @@ from android_bench.jobs import Configuration, Target
 from android_bench.measure import Plan, measure, raise_all
 from android_bench.model_file import ModelFile, open_model
 from android_bench.results import Row
-from android_bench.runners import native_runner, python_runner
+from android_bench.runners import benchmark_model, native_runner, protocol, python_runner
+from android_bench.runners.benchmark_model import Program
 from android_bench.targets import adb
 from android_bench.targets.adb import AdbTarget
 from android_bench.targets.local import LocalTarget, tflite_runtime_python
 from android_bench.targets.ssh import SshTarget
 
 PLAIN_WIDTH = 130
-RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native")
+RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native", "benchmark_model")
+DELEGATES = ("none", "xnnpack", "gpu")
 
 
 def positive(text: str) -> int:
@@ -89,7 +91,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
     run.add_argument("--remote-python", default="python3", metavar="PATH", help="the Python on an ssh target")
     run.add_argument("--native-runner", type=Path, metavar="FOLDER", help="your own NDK build of the runner, for adb")
-    run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=["none", "xnnpack"])
+    run.add_argument("--benchmark-binary", type=Path, metavar="FILE", help="your benchmark_model, built for the target")
+    run.add_argument(
+        "--unchecked", action="store_true", help="let a benchmark_model count that cannot write its output"
+    )
+    run.add_argument("--delegate", nargs="+", default=["xnnpack"], choices=DELEGATES)
     run.add_argument("--cpus", type=cpu_mask, default=(), metavar="MASK", help="hexadecimal mask of cores, as taskset")
     run.add_argument("--threads", nargs="+", type=positive, default=[1])
     run.add_argument("--repeats", type=positive, default=5, help="processes for each model and configuration")
@@ -203,23 +209,36 @@ def measure_all(
 def open_target(word: str, options: argparse.Namespace) -> Target:
     """Return the target that `word` names; raise InputError where it cannot run a runtime that was asked for."""
     kind, _, name = word.partition(":")
+    program = open_benchmark_model(options)
     target: Target
     if kind == "local" and not name:
         pythons = {}
         if "tflite-runtime" in (options.runtime or ()):
             pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
-        target = LocalTarget(pythons)
+        target = LocalTarget(pythons, program)
     elif kind == "adb":
         bundle = None if options.native_runner is None else native_runner.from_folder(options.native_runner)
-        target = AdbTarget(name or None, options.keep_files, bundle)
+        target = AdbTarget(name or None, options.keep_files, bundle, program)
     elif kind == "ssh":
-        target = SshTarget(name, options.remote_python, options.keep_files)
+        target = SshTarget(name, options.remote_python, options.keep_files, program)
     else:
         raise InputError(f"unknown target {word!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
     unknown = set(options.runtime or ()) - set(target.runtimes)
     if unknown:
         raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")
     return target
+
+
+def open_benchmark_model(options: argparse.Namespace) -> Program | None:
+    """Return the user's benchmark_model, if it is one of the runtimes; raise InputError where the two disagree."""
+    wanted = protocol.BENCHMARK_MODEL in (options.runtime or ())
+    if options.benchmark_binary is None:
+        if wanted:
+            raise InputError("benchmark_model is yours to bring; name a build for the target with --benchmark-binary")
+        return None
+    if not wanted:
+        raise InputError("--benchmark-binary is given and not used; add --runtime benchmark_model")
+    return benchmark_model.open_program(options.benchmark_binary, options.unchecked)
 
 
 def show_rows(

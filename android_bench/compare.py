@@ -55,6 +55,10 @@ def compare(base: Sequence[Row], new: Sequence[Row], max_regression: float) -> l
     if not shared:
         raise InputError("the two files share no target, model and configuration; measure the same ones twice")
     for each in shared:
+        if any(not row.block_us or not row.minimum_us for row in (*before[each], *after[each])):
+            raise InputError(
+                f"{each[1]} on {each[0]} ({each[2]}) has no median or minimum to compare; use a runtime that has"
+            )
         fewest = min(len(before[each]), len(after[each]))
         if fewest < FEWEST_REPEATS:
             raise InputError(
@@ -77,8 +81,8 @@ def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) 
     quiet = [[row for row in rows if not row.noisy] for rows in (base, new)]
     noisy = min(map(len, quiet)) < FEWEST_REPEATS
     base, new = (base, new) if noisy else quiet
-    blocks = [row.samples_us for row in base], [row.samples_us for row in new]
-    median, minimum = median_ratio(*blocks), minimum_ratio(*blocks)
+    median = median_ratio([row.block_us for row in base], [row.block_us for row in new])
+    minimum = minimum_ratio([row.minimum_us or 0.0 for row in base], [row.minimum_us or 0.0 for row in new])
     if median.low > 1 and minimum.low > 1:
         verdict = "slower"
     elif median.high < 1 and minimum.high < 1:

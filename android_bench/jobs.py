@@ -34,6 +34,15 @@ class Configuration:
 
 
 @dataclass(frozen=True)
+class Graph:
+    """What LiteRT, here, says of a model: its inputs (name, shape, dtype of each), all nodes and those of int8."""
+
+    inputs: Sequence[dict[str, Any]]
+    nodes: int
+    integer_nodes: int
+
+
+@dataclass(frozen=True)
 class Job:
     """One process: one model in one configuration.
 
@@ -43,6 +52,7 @@ class Job:
         warmup: inferences before them; None for as many as it takes to become steady.
         timeout: seconds after which the target has failed.
         seconds: for how long to measure instead, where `runs` is None.
+        graph: what is known of the model, once LiteRT has run it here.
     """
 
     model: ModelFile
@@ -52,14 +62,15 @@ class Job:
     warmup: int | None
     timeout: float
     seconds: float | None = None
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a runner said (`document`) and the raw bytes of all outputs of its first inference."""
+    """What a runner said (`document`) and the raw bytes of all outputs; None where a runner cannot write them."""
 
     document: dict[str, Any]
-    output: bytes
+    output: bytes | None
 
 
 class Target(abc.ABC):
@@ -96,9 +107,16 @@ def hottest(lines: str) -> float | None:
     return max(readings) / 1000 if readings else None
 
 
-def refuse_too_many_threads(name: str, cores: Sequence[int], configurations: Sequence[Configuration]) -> None:
-    """Raise InputError where a configuration wants cores that the target lacks, or more threads than cores."""
+def refuse_impossible(name: str, cores: Sequence[int], configurations: Sequence[Configuration]) -> None:
+    """Raise InputError where a configuration cannot be had.
+
+    It wants cores that the target lacks, more threads than cores, or the GPU from a runtime in Python.
+    """
     for configuration in configurations:
+        if configuration.delegate == "gpu" and configuration.runtime not in ("native", "benchmark_model"):
+            raise InputError(
+                f"{configuration.runtime} has no GPU here; --delegate gpu needs --runtime native or benchmark_model"
+            )
         missing = set(configuration.cpus) - set(cores)
         if missing:
             raise InputError(f"cores {sorted(missing)} cannot be used on {name}; --cpus may name {list(cores)}")

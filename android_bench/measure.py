@@ -16,7 +16,7 @@ import numpy as np
 
 from android_bench import given_input, noise, output_check, results
 from android_bench.errors import InputError, Refused
-from android_bench.jobs import Configuration, Job, Measurement, Target, TargetLost
+from android_bench.jobs import Configuration, Graph, Job, Measurement, Target, TargetLost
 from android_bench.model_file import ModelFile, refuse_if_changed
 from android_bench.output_check import OutputCheck, Reference
 from android_bench.results import Row
@@ -46,10 +46,10 @@ class Plan:
     cooldown: float | None = None
     input: np.ndarray | None = None
 
-    def job(self, model: ModelFile, configuration: Configuration, input: Path) -> Job:
+    def job(self, model: ModelFile, configuration: Configuration, input: Path, graph: Graph) -> Job:
         """Return the job of one process."""
         timeout = self.timeout + (self.seconds or 0)
-        return Job(model, configuration, input, self.runs, self.warmup, timeout, self.seconds)
+        return Job(model, configuration, input, self.runs, self.warmup, timeout, self.seconds, graph)
 
 
 class References:
@@ -60,11 +60,12 @@ class References:
         self._plan = plan
         self._target = LocalTarget()
         self._known: dict[tuple[str, str], Reference] = {}
+        self._graphs: dict[str, Graph] = {}
 
-    def input(self, model: ModelFile) -> Path:
-        """Return the file with the raw bytes of all inputs of `model`."""
+    def input(self, model: ModelFile) -> tuple[Path, Graph]:
+        """Return the file with the raw bytes of all inputs of `model`, and what LiteRT says of its graph."""
         self._reference(model, "xnnpack")
-        return self._input_path(model)
+        return self._input_path(model), self._graphs[model.sha256]
 
     def check(self, model: ModelFile, output: bytes) -> OutputCheck:
         """Compare with LiteRT's XNNPACK kernels, and where that fails with its built-in kernels too."""
@@ -87,12 +88,12 @@ class References:
                 inputs = measurement.document["inputs"]
                 path.write_bytes(given_input.as_bytes(self._plan.input, inputs, model.path))
                 measurement = self._target.run(replace(job, input=path))
+            document = measurement.document
+            assert measurement.output is not None
             self._known[key] = Reference(
-                KERNELS[delegate],
-                measurement.document["runtime_version"],
-                measurement.document["outputs"],
-                measurement.output,
+                KERNELS[delegate], document["runtime_version"], document["outputs"], measurement.output
             )
+            self._graphs[model.sha256] = Graph(document["inputs"], document["nodes"], document["integer_nodes"])
         return self._known[key]
 
 
@@ -128,7 +129,7 @@ def measure(
             random.shuffle(cells)
             for model, configuration in cells:
                 if (model, configuration) not in failures and not _holds(known, target, model, configuration, repeat):
-                    job = plan.job(model, configuration, inputs[model])
+                    job = plan.job(model, configuration, *inputs[model])
                     try:
                         _cool_down(target, plan.cooldown)
                         measurement = target.run(job)
@@ -168,7 +169,9 @@ def _holds(rows: Sequence[Row], target: Target, model: ModelFile, configuration:
     )
 
 
-def _checked(references: References, target: Target, job: Job, measurement: Measurement) -> OutputCheck:
+def _checked(references: References, target: Target, job: Job, measurement: Measurement) -> OutputCheck | None:
+    if measurement.output is None:
+        return None
     checked = references.check(job.model, measurement.output)
     if not checked.passed:
         difference = (
@@ -185,7 +188,7 @@ def _checked(references: References, target: Target, job: Job, measurement: Meas
 
 
 def _row(
-    run: str, target: Target, job: Job, measurement: Measurement, checked: OutputCheck, repeat: int, order: int
+    run: str, target: Target, job: Job, measurement: Measurement, checked: OutputCheck | None, repeat: int, order: int
 ) -> Row:
     document = measurement.document
     copied = (
@@ -207,6 +210,7 @@ def _row(
         "peak_rss_bytes",
         "temperature",
         "frequency",
+        "energy",
         "involuntary_switches",
         "cpu_pressure",
         "operators",
@@ -225,7 +229,8 @@ def _row(
         threads=job.configuration.threads,
         repeat=repeat,
         order=order,
-        output_check=asdict(checked),
+        statistics=document.get("statistics"),
+        output_check=None if checked is None else asdict(checked),
         noisy=noise.reasons(document, job.configuration.threads),
         mode=job.model.mode,
         accuracy=job.model.accuracy,

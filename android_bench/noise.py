@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from android_bench.stats import percentile
@@ -22,21 +23,12 @@ def reasons(document: dict[str, Any], threads: int) -> list[str]:
     """
     found = []
     samples = document["samples_us"]
-    median = percentile(samples, 50)
-    if threads == 1 and median >= SHORTEST_SHARE_US and document["cpu_us"]:
-        share = sum(document["cpu_us"]) / sum(samples)
-        if share < LOWEST_CPU_SHARE:
-            found.append(f"shared its core: {share:.0%} of the time on it")
-    switches = document["involuntary_switches"]
-    if switches is not None and switches > max(2, MOST_SWITCHES * len(samples)):
-        found.append(f"pushed off its core: {switches} times in {len(samples)} runs")
-    spread = percentile(samples, 90) / median if median else 1.0
-    if spread > HIGHEST_SPREAD:
-        found.append(f"spread: p90 is {spread:.2f} × p50")
+    if samples:
+        found += _signs_of_samples(samples, document["cpu_us"], document["involuntary_switches"], threads)
     pressure = document["cpu_pressure"]
     if pressure is not None and pressure > HIGHEST_PRESSURE:
         found.append(f"busy machine: tasks waited for a core {pressure:.0f} % of the time")
-    if not document["steady"]:
+    if document["steady"] is False:
         found.append("unsteady: latency still moved after warm-up")
     clock = document["frequency"]
     if clock["before"] and clock["after"] and clock["after"] < LOWEST_CLOCK_RATIO * clock["before"]:
@@ -44,4 +36,21 @@ def reasons(document: dict[str, Any], threads: int) -> list[str]:
     heat = document["temperature"]
     if heat["before"] is not None and heat["after"] is not None and heat["after"] - heat["before"] > HIGHEST_HEATING:
         found.append(f"heated: from {heat['before']:.0f} to {heat['after']:.0f} °C")
+    return found
+
+
+def _signs_of_samples(
+    samples: Sequence[float], cpu: Sequence[float] | None, switches: int | None, threads: int
+) -> list[str]:
+    found = []
+    median = percentile(samples, 50)
+    if threads == 1 and median >= SHORTEST_SHARE_US and cpu:
+        share = sum(cpu) / sum(samples)
+        if share < LOWEST_CPU_SHARE:
+            found.append(f"shared its core: {share:.0%} of the time on it")
+    if switches is not None and switches > max(2, MOST_SWITCHES * len(samples)):
+        found.append(f"pushed off its core: {switches} times in {len(samples)} runs")
+    spread = percentile(samples, 90) / median if median else 1.0
+    if spread > HIGHEST_SPREAD:
+        found.append(f"spread: p90 is {spread:.2f} × p50")
     return found

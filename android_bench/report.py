@@ -20,7 +20,7 @@ from android_bench.charts import Point
 from android_bench.errors import InputError
 from android_bench.files import write_text
 from android_bench.results import Row, Summary, cell, summarize
-from android_bench.stats import percentile, percentile_interval
+from android_bench.stats import percentile_interval
 from android_bench.table import milliseconds
 
 STYLE = Path(__file__).parent / "report.css"
@@ -57,30 +57,40 @@ def write(rows: Sequence[Row], output: Path) -> list[Path]:
 def figures(summary: Summary) -> dict[str, Any]:
     """Return the figures of one model in one configuration on one target; times in milliseconds."""
     row = summary.rows[0]
-    samples = [sample for each in summary.rows for sample in each.samples_us]
-    interval = percentile_interval([each.samples_us for each in summary.rows], 50)
+    blocks = [each.block_us for each in summary.rows if each.block_us]
+    interval = percentile_interval(blocks, 50)
+    energy = summary.energy_joules
     return {
         "model": row.model,
         "mode": row.mode or "",
         "accuracy": "" if row.accuracy is None else f"{row.accuracy:.4f}",
         "threads": row.threads,
-        "p50": milliseconds(summary.p50_us),
+        "p50": milliseconds(summary.p50_us, ""),
         "p50 95 %": f"{milliseconds(interval.low)}–{milliseconds(interval.high)}" if interval else "",
-        "p90": milliseconds(summary.p90_us),
-        "p95": milliseconds(percentile(samples, 95)),
-        "p99": milliseconds(percentile(samples, 99)),
-        "min": milliseconds(summary.minimum_us),
+        "p90": milliseconds(summary.p90_us, ""),
+        "p95": milliseconds(summary.percentile(95), ""),
+        "p99": milliseconds(summary.percentile(99), ""),
+        "min": milliseconds(summary.minimum_us, ""),
         "init": milliseconds(summary.init_us),
         "peak MB": "" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
+        "mJ": "" if energy is None else f"{1000 * energy:.3g}",
         "target": row.target,
         "runtime": f"{row.runtime} {row.runtime_version}",
         "delegate": row.delegate,
-        "delegated": "" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}",
-        "samples": len(samples),
+        "delegated": table.delegated(row, ""),
+        "output": _output(row),
+        "samples": len(summary.samples_us),
         "emulated": "yes" if row.emulated else "no",
         "noisy": f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy else "no",
         "sha256": row.model_sha256,
     }
+
+
+def _output(row: Row) -> str:
+    """Return how far the output is from the reference: not at all, or the relative RMS of the difference."""
+    if row.output_check is None:
+        return "unchecked"
+    return "identical" if row.output_check["identical"] else f"{row.output_check['relative_rms']:.1g} off"
 
 
 def as_csv(summaries: Sequence[Summary]) -> str:
@@ -166,7 +176,7 @@ def _figures(summaries: Sequence[Summary]) -> str:
     rows = [figures(summary) for summary in summaries]
     for row in rows:
         row["sha256"] = row["sha256"][:12]
-    left = {"model", "mode", "target", "runtime", "delegate", "emulated", "noisy", "sha256", "delegated"}
+    left = {"model", "mode", "target", "runtime", "delegate", "emulated", "noisy", "sha256", "delegated", "output"}
     kept = [name for name in rows[0] if any(str(row[name]) for row in rows)]
     return _table(kept, [[row[name] for name in kept] for row in rows], set(kept) - left)
 
@@ -182,7 +192,7 @@ def _accuracy(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
     panels: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for summary, name in zip(summaries, labels, strict=True):
         row = summary.rows[0]
-        if row.accuracy is not None:
+        if row.accuracy is not None and summary.p50_us is not None:
             detail = f"{name}: {100 * row.accuracy:.2f} %, {milliseconds(summary.p50_us)} ms"
             point = Point(summary.p50_us / 1000, 100 * row.accuracy, "", detail, colours[row.model_sha256])
             panels[row.target][row.model].append(point)
@@ -216,14 +226,12 @@ def _named_once(points: Sequence[Point], models: Mapping[str, Sequence[Point]]) 
 def _distributions(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
     colours = _colours(summaries)
     rows = [
-        (
-            name,
-            [sample for row in summary.rows for sample in row.samples_us],
-            summary.p50_us,
-            colours[summary.rows[0].model_sha256],
-        )
+        (name, summary.samples_us, summary.p50_us, colours[summary.rows[0].model_sha256])
         for summary, name in zip(summaries, labels, strict=True)
+        if summary.samples_us and summary.p50_us is not None
     ]
+    if not rows:
+        return '<p class="note">No runtime told its samples.</p>'
     content = charts.histograms(rows, _with_unit)
     return (
         '<p class="note">Every sample of every repeat, on one logarithmic axis; the tick and the figure are the '
@@ -277,22 +285,22 @@ def _operators(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
 
 
 def _threads(summaries: Sequence[Summary]) -> str:
-    groups: dict[tuple, dict[int, Summary]] = defaultdict(dict)
+    groups: dict[tuple, dict[int, tuple[Summary, float]]] = defaultdict(dict)
     for summary in summaries:
-        row = summary.rows[0]
-        groups[row.target, row.model, row.model_sha256, row.runtime, row.delegate][row.threads] = summary
-    scaling = {key: each for key, each in groups.items() if len(each) > 1}
+        row, median = summary.rows[0], summary.p50_us
+        if median is not None:
+            groups[cell(replace(row, threads=1))][row.threads] = summary, median
+    scaling = [each for each in groups.values() if len(each) > 1]
     if not scaling:
         return ""
-    firsts = [each[min(each)] for each in scaling.values()]
+    firsts = [each[min(each)] for each in scaling]
+    names = label([summary for summary, _ in firsts])
     series = []
-    for number, (each, name) in enumerate(zip(scaling.values(), label(firsts), strict=True)):
-        single = each[min(each)]
+    for number, (each, name, (_, slowest)) in enumerate(zip(scaling, names, firsts, strict=True)):
         points = []
-        for threads, summary in sorted(each.items()):
-            gain = single.p50_us / summary.p50_us
-            detail = f"{name}: {threads} threads, {milliseconds(summary.p50_us)} ms"
-            points.append(Point(threads, gain, name if threads == max(each) else "", detail, number))
+        for threads, (_, median) in sorted(each.items()):
+            detail = f"{name}: {threads} threads, {milliseconds(median)} ms"
+            points.append(Point(threads, slowest / median, name if threads == max(each) else "", detail, number))
         series.append(points)
     chart = charts.lines(series, "threads", "times as fast as with the fewest", from_zero=True)
     return f'<div class="panel">{chart}</div>'

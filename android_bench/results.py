@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import jsonschema
 from android_bench.errors import InputError
 from android_bench.stats import percentile
 
-SCHEMA = "android_bench.row/1"
+SCHEMA = "android_bench.row/2"
 SCHEMA_FILE = Path(__file__).parent / "results.schema.json"
 
 
@@ -49,32 +49,47 @@ class Row:
     undelegated_operators: list[str] | None
     init_us: float
     first_us: float
-    warmup_runs: int
+    warmup_runs: int | None
     samples_us: list[float]
+    statistics: dict[str, Any] | None
     cpu_us: list[float] | None
     baseline_rss_bytes: int | None
     peak_rss_bytes: int | None
     temperature: dict[str, float | None]
     frequency: dict[str, float | None]
+    energy: dict[str, Any] | None
     involuntary_switches: int | None
     cpu_pressure: float | None
     operators: list[dict[str, Any]] | None
-    output_check: dict[str, Any]
+    output_check: dict[str, Any] | None
     noisy: list[str]
     mode: str | None
     accuracy: float | None
 
-    def percentile(self, percent: float) -> float:
-        """Return the latency in microseconds below which `percent` % of this row's samples lie."""
-        return percentile(self.samples_us, percent)
+    def percentile(self, percent: float) -> float | None:
+        """Return the latency in microseconds below which `percent` % of the samples lie; None where nobody told."""
+        if self.statistics is None:
+            return percentile(self.samples_us, percent)
+        names: dict[float, str] = {5: "p5_us", 50: "median_us", 95: "p95_us"}
+        return self.statistics[names[percent]] if percent in names else None
 
     @property
-    def p50_us(self) -> float:
+    def p50_us(self) -> float | None:
         return self.percentile(50)
 
     @property
-    def p90_us(self) -> float:
+    def p90_us(self) -> float | None:
         return self.percentile(90)
+
+    @property
+    def block_us(self) -> list[float]:
+        """What stands for this process where whole processes are resampled: its samples, or else its median."""
+        median = self.p50_us
+        return self.samples_us or ([] if median is None else [median])
+
+    @property
+    def minimum_us(self) -> float | None:
+        return min(self.samples_us) if self.statistics is None else self.statistics["minimum_us"]
 
 
 @cache
@@ -165,24 +180,46 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class Summary:
-    """All repeats of one model in one configuration on one target; percentiles are over all their samples.
+    """All repeats of one model in one configuration on one target.
 
     Attributes:
-        p50_us, p90_us, minimum_us: latency in microseconds.
+        minimum_us: the shortest inference of all, in microseconds.
         init_us: median over the repeats of loading the model and planning its memory.
         peak_rss_bytes: the largest over the repeats, the runner's own memory included.
+        energy_joules: of one inference, with all else that the device did meanwhile.
         noisy: the reasons of all repeats, one of each kind.
         noisy_repeats: how many repeats have a reason.
     """
 
     rows: tuple[Row, ...]
-    p50_us: float
-    p90_us: float
-    minimum_us: float
+    minimum_us: float | None
     init_us: float
     peak_rss_bytes: int | None
+    energy_joules: float | None
     noisy: tuple[str, ...]
     noisy_repeats: int
+
+    @cached_property
+    def samples_us(self) -> list[float]:
+        """The samples of all repeats; empty where the runtime tells statistics only."""
+        return [sample for row in self.rows for sample in row.samples_us]
+
+    def percentile(self, percent: float) -> float | None:
+        """Return a percentile over all samples, in microseconds.
+
+        Where only statistics are known it is the median over the repeats, and None where they lack it.
+        """
+        if self.samples_us:
+            return percentile(self.samples_us, percent)
+        return _median(row.percentile(percent) for row in self.rows)
+
+    @property
+    def p50_us(self) -> float | None:
+        return self.percentile(50)
+
+    @property
+    def p90_us(self) -> float | None:
+        return self.percentile(90)
 
 
 def cell(row: Row) -> tuple:
@@ -208,15 +245,21 @@ def summarize(rows: Iterable[Row]) -> list[Summary]:
 
 
 def _summary(rows: list[Row]) -> Summary:
-    samples = [sample for row in rows for sample in row.samples_us]
     peaks = [row.peak_rss_bytes for row in rows if row.peak_rss_bytes is not None]
+    minima = [row.minimum_us for row in rows if row.minimum_us is not None]
     return Summary(
         rows=tuple(rows),
-        p50_us=percentile(samples, 50),
-        p90_us=percentile(samples, 90),
-        minimum_us=min(samples),
+        minimum_us=min(minima, default=None),
         init_us=percentile([row.init_us for row in rows], 50),
         peak_rss_bytes=max(peaks, default=None),
+        energy_joules=_median(
+            row.energy["joules"] / len(row.samples_us) for row in rows if row.energy and row.samples_us
+        ),
         noisy=tuple({reason.partition(":")[0]: reason for row in rows for reason in row.noisy}.values()),
         noisy_repeats=sum(bool(row.noisy) for row in rows),
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return percentile(known, 50) if known else None

@@ -49,10 +49,10 @@ def median_ratio(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]]
     return _interval(estimates[0] / estimates[1], draws[0] / draws[1])
 
 
-def minimum_ratio(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> Interval:
-    """Return new / base of the blocks' mean minimum, which other programs disturb least. Both need two blocks."""
+def minimum_ratio(base: Sequence[float], new: Sequence[float]) -> Interval:
+    """Return new / base of the mean of the blocks' minima, which other programs disturb least. Both need two."""
     generator = np.random.default_rng(SEED)
-    minima = [np.array([[min(block)] for block in blocks]) for blocks in (new, base)]
+    minima = [np.asarray(blocks)[:, None] for blocks in (new, base)]
     draws = [_resample(each, generator).mean(axis=1) for each in minima]
     return _interval(float(minima[0].mean() / minima[1].mean()), draws[0] / draws[1])
 

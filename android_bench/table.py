@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,9 +11,13 @@ from rich.table import Table
 
 from android_bench.results import Row, Summary
 
+DELEGATES = {"xnnpack": "XNNPACK", "gpu": "the GPU"}
 
-def milliseconds(microseconds: float) -> str:
-    """Return milliseconds with three significant digits, in full notation."""
+
+def milliseconds(microseconds: float | None, unknown: str = "?") -> str:
+    """Return milliseconds with three significant digits, in full notation; `unknown` for None."""
+    if microseconds is None:
+        return unknown
     value = microseconds / 1000
     decimals = max(0, 2 - math.floor(math.log10(value)))
     return f"{value:.{decimals}f}"
@@ -29,7 +34,15 @@ def undelegated_reason(row: Row) -> str | None:
             f"tflite-runtime {row.runtime_version} comes with XNNPACK's int8 kernels switched off, so built-in "
             "kernels ran: this is the runtime's speed, not int8's"
         )
-    return f"XNNPACK takes none of its operators ({', '.join(row.undelegated_operators or [])})"
+    operators = f" ({', '.join(row.undelegated_operators)})" if row.undelegated_operators else ""
+    return f"{DELEGATES[row.delegate]} takes none of its operators{operators}"
+
+
+def delegated(row: Row, unknown: str = "?") -> str:
+    """Return delegated nodes / all nodes and in how many partitions, as far as the runtime tells."""
+    if row.nodes is None or row.partitions is None:
+        return unknown
+    return f"{'?' if row.delegated_nodes is None else row.delegated_nodes}/{row.nodes} in {row.partitions}"
 
 
 def notes(summary: Summary) -> list[str]:
@@ -41,7 +54,14 @@ def notes(summary: Summary) -> list[str]:
     reason = undelegated_reason(row)
     if reason:
         found.append(f"no node of this int8 graph is delegated: {reason}")
-    if row.output_check["constant"]:
+    if row.delegate == "gpu" and row.delegated_nodes is None:
+        found.append("the GPU took a part of the graph, or none: the runtime does not tell how much")
+    if row.statistics is not None:
+        mean = milliseconds(statistics.fmean([each.statistics["mean_us"] for each in summary.rows if each.statistics]))
+        found.append(f"{row.runtime} tells statistics and not its samples (mean {mean} ms); what it does not tell is ?")
+    if row.output_check is None:
+        found.append("nothing shows that its output is right: this benchmark_model cannot write it (--unchecked)")
+    elif row.output_check["constant"]:
         found.append("its output has one value only on this input, which proves little; give a real one with --input")
     if summary.noisy:
         found.append(f"noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
@@ -74,7 +94,7 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
             milliseconds(summary.minimum_us),
             milliseconds(summary.init_us),
             "?" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
-            "?" if row.nodes is None else f"{row.delegated_nodes}/{row.nodes} in {row.partitions}",
+            delegated(row),
             f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
         )
         place = ", ".join([*values, row.model, row.runtime, f"{row.threads} thread{'s' * (row.threads > 1)}"])

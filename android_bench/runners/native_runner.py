@@ -43,10 +43,17 @@ class Bundle:
     library: Path | None = None
     has_loader: bool = False
 
-    def command(self, folder: str) -> list[str]:
-        """Return the words that start the runner where this bundle's files lie in `folder`."""
-        loader = [f"{folder}/{LOADER}", "--library-path", folder] if self.has_loader else []
-        return [*loader, f"{folder}/{RUNNER}", "--library", str(self.library or f"{folder}/{LIBRARY}")]
+    def command(self, folder: str, delegate: str) -> list[str]:
+        """Return the words that start the runner where this bundle's files lie in `folder`.
+
+        LiteRT looks for its GPU accelerators where the loader looks, and they lie beside its library.
+        """
+        library = str(self.library or f"{folder}/{LIBRARY}")
+        words = [f"{folder}/{LOADER}", "--library-path", folder] if self.has_loader else []
+        if delegate == "gpu":
+            own = os.environ.get("LD_LIBRARY_PATH") if self.library else None
+            words = ["env", f"LD_LIBRARY_PATH={':'.join(filter(None, (os.path.dirname(library), own)))}", *words]
+        return [*words, f"{folder}/{RUNNER}", "--library", library]
 
 
 def for_this_machine() -> Bundle:
@@ -84,7 +91,8 @@ def from_folder(folder: Path) -> Bundle:
 
 def complete(document: dict[str, Any], bundle: Bundle, device: dict[str, Any], emulated: bool) -> dict[str, Any]:
     """Return the native runner's `document` with what only its host knows."""
-    undelegated = sorted({each["name"] for each in document["operators"] if not each["delegated"]})
+    operators = document["operators"]
+    undelegated = None if operators is None else sorted({each["name"] for each in operators if not each["delegated"]})
     return {
         **document,
         "runtime_version": bundle.version,

@@ -11,6 +11,8 @@ from android_bench.errors import InputError
 from android_bench.jobs import Job
 
 NATIVE = "native"
+BENCHMARK_MODEL = "benchmark_model"
+UNKNOWN_OPERATOR = r"Didn't find op for builtin opcode.*|.*unresolved custom op: .*"
 INSTALL = {
     NATIVE: "pip install ai-edge-litert and run again",
     "litert": "pip install ai-edge-litert",
@@ -42,9 +44,15 @@ def document(job: Job, stdout: str, stderr: str, code: int, target: str) -> dict
         raise InputError(_died(job, stderr, code, target)) from None
     if "error" in result:
         message = result["error"]["message"]
-        unknown = re.search(r"Didn't find op for builtin opcode.*|.*unresolved custom op: .*", stderr)
+        unknown = re.search(UNKNOWN_OPERATOR, stderr)
         raise InputError(_explain(job, result["error"]["kind"], unknown.group(0) if unknown else message, target))
     return result
+
+
+def failure(job: Job, text: str, code: int, target: str) -> str:
+    """Return cause and mend where a program that prints no document ended with a `code` other than 0."""
+    unknown = re.search(UNKNOWN_OPERATOR, text)
+    return _unloadable(job, unknown.group(0), target) if unknown else _died(job, text, code, target)
 
 
 def _died(job: Job, stderr: str, code: int, target: str) -> str:
@@ -70,6 +78,11 @@ def _explain(job: Job, kind: str, message: str, target: str) -> str:
         return f"{target}: {message}; ask for fewer --threads or allow more --cpus"
     if kind == "cpus":
         return f"{target}: cannot run on cores {job.configuration.cpus} ({message}); choose another --cpus mask"
+    if kind == "delegate":
+        return (
+            f"{target}: {message}; put an accelerator (libLiteRt…Accelerator.so) beside {target}'s libLiteRt.so, "
+            "or choose another --delegate"
+        )
     if kind == "input":
         return f"{job.model.path}: {message}; give input for this model"
     return _unloadable(job, message, target)

@@ -28,6 +28,8 @@ WARMUP_WINDOW_SECONDS = 0.05
 WARMUP_SECONDS = 3.0
 STEADY_CHANGE = 0.03
 SHORTEST_PRESSURE_SECONDS = 0.2
+BATTERY_SECONDS = 0.1
+DEVICES = "/sys/class"
 
 
 class RunnerError(Exception):
@@ -179,8 +181,8 @@ def timed(invoke):
     return wall / 1000, (time.process_time_ns() - cpu) / 1000
 
 
-def measure(invoke, runs, seconds):
-    """Return the wall and the CPU microseconds of every run.
+def measure(invoke, runs, seconds, meter):
+    """Return the wall and the CPU microseconds of every run, and let `meter` look between them.
 
     There are `runs` of them, or as many as `seconds` hold, or else as many as half a second holds
     but at least 50.
@@ -201,6 +203,7 @@ def measure(invoke, runs, seconds):
             wall, cpu = timed(invoke)
             walls.append(wall)
             cpus.append(cpu)
+            meter.look()
     finally:
         if collecting:
             gc.enable()
@@ -238,6 +241,66 @@ def frequency(cpus):
     for cpu in cpus:
         readings += read_numbers(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq")
     return max(readings) / 1000 if readings else None
+
+
+def counted_joules():
+    """Return (source, joules) of the machine's own energy counters, or None where none may be read."""
+    packages = [
+        folder
+        for folder in glob.glob(DEVICES + "/powercap/*rapl:*")
+        if (read_text(folder + "/name") or "").startswith("package")
+    ]
+    counters = {
+        "rapl": [number for folder in packages for number in read_numbers(folder + "/energy_uj")],
+        "hwmon": read_numbers(DEVICES + "/hwmon/hwmon*/energy*_input"),
+    }
+    for source, microjoules in counters.items():
+        if microjoules:
+            return source, sum(microjoules) / 1e6
+    return None
+
+
+def battery_watts():
+    """Return what a battery gives now, or None where there is none, or where it is being charged."""
+    for folder in glob.glob(DEVICES + "/power_supply/*"):
+        microamperes = read_numbers(folder + "/current_now")
+        microvolts = read_numbers(folder + "/voltage_now")
+        if microamperes and microvolts and read_text(folder + "/status") == "Discharging":
+            return abs(microamperes[0]) * microvolts[0] / 1e12
+    return None
+
+
+class EnergyMeter:
+    """The whole machine's energy since this was made: counted, or a battery's power summed up over time."""
+
+    def __init__(self):
+        self._start = self._last = time.perf_counter()
+        self._counted = counted_joules()
+        self._watts = battery_watts() if self._counted is None else None
+        self._joules = 0.0
+
+    def look(self):
+        """Read a battery again, if the last time was long enough ago."""
+        if self._watts is not None and time.perf_counter() - self._last >= BATTERY_SECONDS:
+            self._integrate()
+
+    def reading(self):
+        """Return source, joules and seconds; None where the machine shows no energy or a counter began anew."""
+        if self._watts is not None:
+            self._integrate()
+        source, joules = "battery", self._joules if self._watts is not None else None
+        if self._counted is not None:
+            now = counted_joules()
+            source, joules = self._counted[0], None if now is None else now[1] - self._counted[1]
+        if joules is None or joules < 0:
+            return None
+        return {"source": source, "joules": joules, "seconds": time.perf_counter() - self._start}
+
+    def _integrate(self):
+        now, watts = time.perf_counter(), battery_watts()
+        if watts is not None:
+            self._joules += (self._watts + watts) / 2 * (now - self._last)
+        self._watts, self._last = watts, now
 
 
 def waited_microseconds():
@@ -354,7 +417,9 @@ def run(arguments):
 
     warmup_runs, steady = warm_up(interpreter.invoke, arguments.warmup)
     before = conditions(cpus)
-    walls, cpu_times = measure(interpreter.invoke, arguments.runs, arguments.seconds)
+    meter = EnergyMeter()
+    walls, cpu_times = measure(interpreter.invoke, arguments.runs, arguments.seconds, meter)
+    energy = meter.reading()
     after = conditions(cpus)
 
     document = {
@@ -374,6 +439,7 @@ def run(arguments):
         "peak_rss_bytes": resident_bytes("VmHWM"),
         "temperature": {"before": before["temperature"], "after": after["temperature"]},
         "frequency": {"before": before["frequency"], "after": after["frequency"]},
+        "energy": energy,
         "involuntary_switches": grown(before["switches"], after["switches"]),
         "operators": None,
         "cpu_pressure": share(grown(before["waited"], after["waited"]), after["clock"] - before["clock"]),
@@ -401,6 +467,9 @@ def parse(words):
 
 
 def main():
+    if sys.argv[1:] == ["--describe"]:
+        print(json.dumps({"device": device(), "emulated": emulated()}))
+        return 0
     try:
         document = run(parse(sys.argv[1:]))
     except RunnerError as error:

@@ -25,9 +25,10 @@ from android_bench.jobs import (
     Target,
     TargetLost,
     hottest,
-    refuse_too_many_threads,
+    refuse_impossible,
 )
-from android_bench.runners import native_runner, protocol
+from android_bench.runners import benchmark_model, native_runner, protocol
+from android_bench.runners.benchmark_model import Machine, Program
 
 FOLDER = "/data/local/tmp/android_bench"
 CALL_TIMEOUT = 60.0
@@ -129,12 +130,20 @@ class AdbTarget(Target):
     """One device. Everything that is pushed lies in one folder there, removed at the end unless `keep_files`.
 
     `bundle` is the user's own build of the native runner; the default is ours, with a loader of its own.
+    `program` is the user's benchmark_model.
     """
 
-    runtimes = (protocol.NATIVE,)
+    runtimes = (protocol.NATIVE, protocol.BENCHMARK_MODEL)
 
-    def __init__(self, serial: str | None = None, keep_files: bool = False, bundle: native_runner.Bundle | None = None):
+    def __init__(
+        self,
+        serial: str | None = None,
+        keep_files: bool = False,
+        bundle: native_runner.Bundle | None = None,
+        program: Program | None = None,
+    ):
         self._bundle = bundle
+        self._program = program
         self._adb = adb_binary()
         self._serial = choose(serial)
         self._keep_files = keep_files
@@ -148,24 +157,50 @@ class AdbTarget(Target):
     def preflight(self, configurations: Sequence[Configuration]) -> None:
         if "arm64-v8a" not in self._properties["abis"].split(","):
             raise InputError(f"{self.name} has no 64-bit ARM ABI; the native runner needs arm64-v8a")
-        refuse_too_many_threads(self.name, range(self.device["cores"]), configurations)
+        refuse_impossible(self.name, range(self.device["cores"]), configurations)
+        wanted = {(configuration.runtime, configuration.delegate) for configuration in configurations}
+        if (protocol.NATIVE, "gpu") in wanted and self._bundle is None:
+            raise InputError(
+                "the bundled runner brings its own C library and cannot load a phone's GPU driver; give an NDK build "
+                "with --native-runner, or take --runtime benchmark_model"
+            )
 
     def temperature(self) -> float | None:
         return hottest(_text(self._shell(TEMPERATURES).stdout))
 
     def run(self, job: Job) -> Measurement:
+        if self._program and job.configuration.runtime == protocol.BENCHMARK_MODEL:
+            return benchmark_model.run(self._machine(), self._program, job)
         assert job.input is not None
         bundle = self._bundle or native_runner.for_aarch64()
         runner = self._push(sorted(path for path in bundle.folder.iterdir() if path.is_file()))
-        model = f"{self._push([job.model.path])}/{job.model.path.name}"
-        input = f"{self._push([job.input])}/{job.input.name}"
+        model, input = self._place(job.model.path), self._place(job.input)
         output = f"{FOLDER}/output"
-        command = [*bundle.command(runner), *protocol.arguments(job, model, output, input)]
+        command = [*bundle.command(runner, job.configuration.delegate), *protocol.arguments(job, model, output, input)]
         process = self._shell(shlex.join(command), job.timeout)
         document = protocol.document(job, _text(process.stdout), _text(process.stderr), process.returncode, self.name)
-        emulated = "1" in (self._properties["qemu"], self._properties["old_qemu"])
-        document = native_runner.complete(document, bundle, self.device, emulated)
-        return Measurement(document, self._pull(output))
+        document = native_runner.complete(document, bundle, self.device, self._emulated)
+        content = self._pull(output)
+        if content is None:
+            raise TargetLost(f"{self.name}: the output could not be fetched; run again")
+        return Measurement(document, content)
+
+    def _machine(self) -> Machine:
+        """Return what the device lends to a benchmark_model."""
+        return Machine(
+            name=self.name,
+            folder=FOLDER,
+            cpus=range(self.device["cores"]),
+            device=self.device,
+            emulated=self._emulated,
+            shell=self._shell,
+            place=self._place,
+            fetch=self._pull,
+        )
+
+    @property
+    def _emulated(self) -> bool:
+        return "1" in (self._properties["qemu"], self._properties["old_qemu"])
 
     @cached_property
     def _properties(self) -> dict[str, str]:
@@ -220,13 +255,16 @@ class AdbTarget(Target):
         pairs = [line.split(None, 1) for line in lines]
         return {os.path.basename(path): digest for digest, path in pairs}
 
-    def _pull(self, remote: str) -> bytes:
+    def _place(self, path: Path) -> str:
+        """Push one file and return its path there."""
+        return f"{self._push([path])}/{path.name}"
+
+    def _pull(self, remote: str) -> bytes | None:
+        """Return the bytes of a file, or None where it cannot be fetched."""
         with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
             local = Path(folder) / "output"
             process = self._call(["pull", remote, str(local)], CALL_TIMEOUT)
-            if process.returncode or not local.exists():
-                raise TargetLost(f"{self.name}: the output could not be fetched ({_last_line(process)}); run again")
-            return local.read_bytes()
+            return None if process.returncode or not local.exists() else local.read_bytes()
 
     def _shell(self, command: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
         return self._call(["shell", command], timeout or CALL_TIMEOUT)

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from android_bench.errors import InputError
-from android_bench.jobs import Configuration, Job, Measurement, Target, refuse_too_many_threads
-from android_bench.runners import native_runner, protocol, python_runner
+from android_bench.jobs import Configuration, Job, Measurement, Target, refuse_impossible
+from android_bench.runners import benchmark_model, native_runner, protocol, python_runner
+from android_bench.runners.benchmark_model import Machine, Program
 
 RUNNER = Path(__file__).parent.parent / "runners" / "python_runner.py"
 ENVIRONMENT_NAME = ".venv-tflite-runtime"
@@ -48,24 +49,32 @@ def usable_cpus() -> list[int]:
 
 
 class LocalTarget(Target):
-    """This machine. `pythons` says which interpreter has which runtime; the default is the one running this."""
+    """This machine.
+
+    `pythons` says which interpreter has which runtime; the default is the one running this. `program` is the
+    user's benchmark_model.
+    """
 
     name = "local"
-    runtimes = ("litert", "tflite-runtime", "tensorflow", protocol.NATIVE)
+    runtimes = ("litert", "tflite-runtime", "tensorflow", protocol.NATIVE, protocol.BENCHMARK_MODEL)
 
-    def __init__(self, pythons: Mapping[str, Path] | None = None):
+    def __init__(self, pythons: Mapping[str, Path] | None = None, program: Program | None = None):
         self._pythons = dict(pythons or {})
+        self._program = program
 
     def preflight(self, configurations: Sequence[Configuration]) -> None:
-        refuse_too_many_threads("this machine", usable_cpus(), configurations)
+        refuse_impossible("this machine", usable_cpus(), configurations)
 
     def temperature(self) -> float | None:
         return python_runner.temperature()
 
     def run(self, job: Job) -> Measurement:
+        if self._program and job.configuration.runtime == protocol.BENCHMARK_MODEL:
+            with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
+                return benchmark_model.run(_machine(folder), self._program, job)
         if job.configuration.runtime == protocol.NATIVE:
             bundle = native_runner.for_this_machine()
-            measurement = self._run(job, bundle.command(str(bundle.folder)))
+            measurement = self._run(job, bundle.command(str(bundle.folder), job.configuration.delegate))
             document = native_runner.complete(
                 measurement.document, bundle, python_runner.device(), python_runner.emulated()
             )
@@ -83,20 +92,40 @@ class LocalTarget(Target):
         with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
             output = Path(folder) / "output.bin"
             words = protocol.arguments(job, str(job.model.path), str(output), None if not job.input else str(job.input))
-            try:
-                process = subprocess.run(
-                    [*command, *words],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=job.timeout,
-                    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-                )
-            except subprocess.TimeoutExpired:
-                raise InputError(
-                    f"{job.model.path} ({job.configuration}) took longer than {job.timeout:.0f} s; "
-                    "ask for fewer --runs or a longer --timeout"
-                ) from None
-            document = protocol.document(job, process.stdout, process.stderr, process.returncode, self.name)
+            process = _call([*command, *words], job.timeout, f"{job.model.path} ({job.configuration})")
+            stdout, stderr = (each.decode("utf-8", "replace") for each in (process.stdout, process.stderr))
+            document = protocol.document(job, stdout, stderr, process.returncode, self.name)
             return Measurement(document, output.read_bytes())
+
+
+def _machine(folder: str) -> Machine:
+    """Return what this machine lends to a benchmark_model that writes into `folder`."""
+
+    def fetch(path: str) -> bytes | None:
+        return Path(path).read_bytes() if os.path.exists(path) else None
+
+    return Machine(
+        name=LocalTarget.name,
+        folder=folder,
+        cpus=usable_cpus(),
+        device=python_runner.device(),
+        emulated=python_runner.emulated(),
+        shell=lambda command, timeout: _call(["sh", "-c", command], timeout, "benchmark_model"),
+        place=lambda path: str(path.absolute()),
+        fetch=fetch,
+    )
+
+
+def _call(command: Sequence[str], timeout: float | None, what: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"{what} took longer than {timeout:.0f} s; ask for fewer --runs or a longer --timeout"
+        ) from None

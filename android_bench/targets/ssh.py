@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from android_bench.jobs import (
     Target,
     TargetLost,
     hottest,
-    refuse_too_many_threads,
+    refuse_impossible,
 )
-from android_bench.runners import protocol
+from android_bench.runners import benchmark_model, protocol
+from android_bench.runners.benchmark_model import Machine, Program
 
 RUNNER = Path(__file__).parent.parent / "runners" / "python_runner.py"
 PROBE = Path(__file__).parent / "probe.py"
@@ -53,14 +55,18 @@ def ssh_command() -> list[str]:
 
 
 class SshTarget(Target):
-    """One board. `host` is what `ssh` takes; `python` is the Python there that has a runtime."""
+    """One board. `host` is what `ssh` takes; `python` is the Python there that has a runtime.
 
-    def __init__(self, host: str, python: str = "python3", keep_files: bool = False):
+    `program` is the user's benchmark_model; with one the board needs no other runtime, only NumPy.
+    """
+
+    def __init__(self, host: str, python: str = "python3", keep_files: bool = False, program: Program | None = None):
         if not host or host.startswith("-"):
             raise InputError("name the board: --target ssh:HOST, where `ssh HOST` works without a password")
         self.name = f"ssh:{host}"
         self._host = host
         self._python = python
+        self._program = program
         self._keep_files = keep_files
         self._pushed: set[str] = set()
         self._sockets = tempfile.TemporaryDirectory(prefix="android_bench-ssh-")
@@ -73,7 +79,7 @@ class SshTarget(Target):
         }
         self._ssh = [*ssh_command(), *(word for item in options.items() for word in ("-o", "=".join(item)))]
         self._probe = self._find_runtimes()
-        self.runtimes = tuple(self._probe["runtimes"])
+        self.runtimes = (*self._probe["runtimes"], protocol.BENCHMARK_MODEL)
         self._folder = f"{self._probe['temporary']}/android_bench-{self._probe['user']}"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -85,22 +91,43 @@ class SshTarget(Target):
             self._sockets.cleanup()
 
     def preflight(self, configurations: Sequence[Configuration]) -> None:
-        refuse_too_many_threads(self.name, self._probe["cpus"], configurations)
+        refuse_impossible(self.name, self._probe["cpus"], configurations)
 
     def temperature(self) -> float | None:
         return hottest(_text(self._call(TEMPERATURES).stdout))
 
     def run(self, job: Job) -> Measurement:
+        if self._program and job.configuration.runtime == protocol.BENCHMARK_MODEL:
+            return benchmark_model.run(self._machine, self._program, job)
         assert job.input is not None
         output = f"{self._folder}/output"
         words = protocol.arguments(job, self._push(job.model.path), output, self._push(job.input))
         command = shlex.join([self._python, self._push(RUNNER), *words])
         process = self._call(command, timeout=job.timeout)
         document = protocol.document(job, _text(process.stdout), _text(process.stderr), process.returncode, self.name)
-        fetched = self._call(f"cat {shlex.quote(output)}")
-        if fetched.returncode:
-            raise TargetLost(f"{self.name}: the output could not be fetched ({_last_line(fetched)}); run again")
-        return Measurement(document, fetched.stdout)
+        content = self._fetch(output)
+        if content is None:
+            raise TargetLost(f"{self.name}: the output could not be fetched; run again")
+        return Measurement(document, content)
+
+    @cached_property
+    def _machine(self) -> Machine:
+        """What the board lends to a benchmark_model."""
+        described = json.loads(self._call(shlex.join([self._python, self._push(RUNNER), "--describe"])).stdout)
+        return Machine(
+            name=self.name,
+            folder=self._folder,
+            cpus=self._probe["cpus"],
+            device=described["device"],
+            emulated=described["emulated"],
+            shell=lambda command, timeout: self._call(command, timeout=timeout),
+            place=self._push,
+            fetch=self._fetch,
+        )
+
+    def _fetch(self, path: str) -> bytes | None:
+        process = self._call(f"cat {shlex.quote(path)}")
+        return None if process.returncode else process.stdout
 
     def _find_runtimes(self) -> dict[str, Any]:
         process = self._call(f"{shlex.quote(self._python)} -", PROBE.read_bytes())
@@ -113,7 +140,7 @@ class SshTarget(Target):
             ) from None
         if tuple(probe["python"]) < OLDEST_PYTHON:
             raise InputError(f"{self.name} has Python {probe['python']}; the runner needs 3.8, see --remote-python")
-        if not probe["runtimes"]:
+        if not probe["numpy"] or not (probe["runtimes"] or self._program):
             raise InputError(f"{self.name}: {self._python} has no runtime; {_how_to_install(probe)}")
         return probe
 

@@ -6,7 +6,7 @@ import pytest
 
 from android_bench import results
 from android_bench.errors import InputError
-from android_bench.targets.local import tflite_runtime_python
+from android_bench.targets.local import RUNNER, tflite_runtime_python
 
 DOCUMENT = {
     "runtime_version": "2.3.0",
@@ -31,11 +31,13 @@ DOCUMENT = {
     "warmup_runs": 5,
     "steady": True,
     "samples_us": [500.0] * 50,
+    "statistics": None,
     "cpu_us": [500.0] * 50,
     "baseline_rss_bytes": 40_000_000,
     "peak_rss_bytes": 50_000_000,
     "temperature": {"before": 40.0, "after": 41.0},
     "frequency": {"before": 2400.0, "after": 2400.0},
+    "energy": None,
     "involuntary_switches": 0,
     "cpu_pressure": 0.0,
     "operators": None,
@@ -65,6 +67,43 @@ def old_runtime_python():
         return tflite_runtime_python()
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def double(tmp_path):
+    """A function that makes a double of benchmark_model: what it prints, writes and returns."""
+
+    def build(text="", output=b"", result=b"", code=0):
+        def escaped(content):
+            return "".join(f"\\{byte:03o}" for byte in content)
+
+        path = tmp_path / "benchmark_model"
+        path.write_text(
+            "#!/bin/sh\n"
+            'for word in "$@"; do case "$word" in\n'
+            '  --output_filepath=*) output="${word#*=}" ;;\n'
+            '  --result_file_path=*) result="${word#*=}" ;;\n'
+            '  --input_layer_value_files=*) test -s "${word#*=input0:}" || exit 9 ;;\n'
+            '  --graph=*) test -s "${word#*=}" || exit 8 ;;\n'
+            "esac; done\n"
+            f"cat <<'END'\n{text}END\n"
+            'echo "INFO: flags $*"\n'
+            + (f"printf '{escaped(output)}' > \"$output\"\n" if output else "")
+            + (f"printf '{escaped(result)}' > \"$result\"\n" if result else "")
+            + f"exit {code}\n"
+        )
+        return path
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def right(models, litert, tmp_path_factory):
+    """What int8.tflite gives on the fixed-seed noise."""
+    path = tmp_path_factory.mktemp("right") / "output.bin"
+    words = ["--model", models / "int8.tflite", "--runtime", "litert", "--runs", "1", "--warmup", "0"]
+    subprocess.run([sys.executable, RUNNER, *words, "--output", path], check=True, capture_output=True)
+    return path.read_bytes()
 
 
 @pytest.fixture

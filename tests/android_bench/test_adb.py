@@ -168,6 +168,56 @@ def test_a_runner_of_ones_own(device, models, tmp_path, capsys, arm_runner):
     assert row.runtime_version.startswith("sha256:")
 
 
+def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path):
+    output = tmp_path / "results.jsonl"
+    program = double(
+        "INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.\n"
+        "INFO: count=9 first=70 curr=70 min=64 max=90 avg=72 std=6 p5=65 median=71 p95=88\n"
+        "INFO: Inference timings in us: Init: 420, First inference: 90, Warmup (avg): 75, Inference (avg): 72\n",
+        right,
+    )
+    program.write_text(program.read_text().replace("exit 0", 'test "$(nproc)" = 1'))
+    words = ["--runtime", "benchmark_model", "--benchmark-binary", program, "--target", "adb", "--cpus", "1"]
+    assert run(models / "int8.tflite", *words, *FEW, "--output", output) == 0
+    (row,) = results.read(output)
+    assert (row.runtime, row.p50_us, row.cpus, row.emulated) == ("benchmark_model", 71, [0], True)
+    assert row.output_check["identical"]
+    assert row.temperature == {"before": 41.5, "after": 41.5}
+    assert row.frequency == {"before": 1804.8, "after": 1804.8}
+    assert not device.sandbox.path(adb.FOLDER).exists()
+
+
+def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path):
+    battery = device.sandbox.path("/sys/class/power_supply/battery")
+    battery.mkdir(parents=True)
+    for name, content in {"current_now": "-500000", "voltage_now": "4000000", "status": "Discharging"}.items():
+        (battery / name).write_text(f"{content}\n")
+    words = [models / "int8.tflite", "--target", "adb", *FEW]
+    assert run(*words, "--output", tmp_path / "results.jsonl") == 0
+    (row,) = results.read(tmp_path / "results.jsonl")
+    assert row.energy["source"] == "battery"
+    assert row.energy["joules"] == pytest.approx(2.0 * row.energy["seconds"], rel=1e-6)
+    assert row.energy["seconds"] * 1e6 >= sum(row.samples_us)
+    (battery / "status").write_text("Charging\n")
+    assert run(*words, "--output", tmp_path / "charged.jsonl") == 0
+    assert results.read(tmp_path / "charged.jsonl")[0].energy is None
+
+
+def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_path, capsys, arm_runner):
+    words = [models / "int8.tflite", "--target", "adb", "--delegate", "gpu", *FEW, "--output", tmp_path / "r.jsonl"]
+    assert run(*words) == 2
+    assert "--native-runner" in complaint(capsys)
+    folder = tmp_path / "built"
+    shutil.copytree(arm_runner.folder, folder)
+    (folder / "runner").rename(folder / "program")
+    (folder / "runner").write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")"\nexec ./ld-linux-aarch64.so.1 --library-path . ./program "$@"\n'
+    )
+    (folder / "runner").chmod(0o755)
+    assert run(*words, "--native-runner", folder) == 2
+    assert "LiteRT finds no GPU accelerator" in complaint(capsys)
+
+
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 def test_the_runner_builds_with_cmake_too(tmp_path):
     subprocess.run(["cmake", "-S", native_runner.SOURCES, "-B", tmp_path], check=True, capture_output=True)

@@ -65,11 +65,11 @@ def test_a_failed_first_row_leaves_no_file(tmp_path, make_row, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"schema": "android_bench.row/1"', "line 1 is cut off"),
+        (b'{"schema": "android_bench.row/2"', "line 1 is cut off"),
         (b"hello\n", "line 1 is not JSON"),
         (b'{"schema": "other/2"}\n', "schema 'other/2'"),
         (b"[1]\n", "schema None"),
-        (b'{"schema": "android_bench.row/1"}\n', "required property"),
+        (b'{"schema": "android_bench.row/2"}\n', "required property"),
     ],
 )
 def test_a_foreign_file_is_refused_in_one_line_and_kept(tmp_path, content, message):

@@ -237,6 +237,37 @@ def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(m
         assert words in capsys.readouterr().err
 
 
+SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "results.jsonl"
+    words = [models / "int8.tflite", "--delegate", "gpu", *FEW, "--output", output]
+    assert run(*words) == 2
+    assert "litert has no GPU here" in capsys.readouterr().err
+    monkeypatch.setenv("VK_ICD_FILENAMES", "/nothing")
+    assert run(*words, "--runtime", "native") == 2
+    error = capsys.readouterr().err.strip()
+    assert "native on local" in error
+    assert "\n" not in error
+    assert not output.exists()
+
+
+@pytest.mark.skipif(not SWIFTSHADER.exists(), reason="Chromium's software GPU is not installed")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_a_gpu_computes_the_same(models, tmp_path, monkeypatch):
+    monkeypatch.setenv("VK_ICD_FILENAMES", str(SWIFTSHADER))
+    (tmp_path / "libvulkan.so.1").symlink_to(SWIFTSHADER.parent / "libvulkan.so.1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    output = tmp_path / "results.jsonl"
+    files = [models / "float32.tflite", models / "int8.tflite"]
+    assert run(*files, "--runtime", "native", "--delegate", "gpu", *FEW, "--output", output) == 0
+    for row in results.read(output):
+        assert row.output_check["relative_rms"] < 1e-3
+        assert (row.delegate, row.delegated_nodes, row.operators) == ("gpu", row.nodes, None)
+
+
 def test_floats_are_quantized_to_the_nearest_step_within_the_range():
     tensor = {"shape": [1, 3], "dtype": "int8", "scale": 0.5, "zero_point": -10}
     content = given_input.as_bytes(np.array([0.0, 1.3, 900.0]), [tensor], Path("model.tflite"))

@@ -12,7 +12,7 @@
 typedef void *Handle;
 typedef int Status;
 
-enum { STATUS_OK = 0, ACCELERATOR_CPU = 1, TENSOR_INT8 = 9, HOST_MEMORY = 1, MAXIMUM_RANK = 8 };
+enum { STATUS_OK = 0, ACCELERATOR_CPU = 1, ACCELERATOR_GPU = 2, TENSOR_INT8 = 9, HOST_MEMORY = 1, MAXIMUM_RANK = 8 };
 
 typedef enum { LOCK_READ = 0, LOCK_WRITE = 1 } LockMode;
 
@@ -46,6 +46,9 @@ typedef struct {
 /* name, parameters: each becomes a member of `struct LiteRt` and is looked up as "LiteRt" + name. */
 #define LITERT_FUNCTIONS(X)                                                                            \
   X(CreateEnvironment, (int, const void *, Handle *))                                                  \
+  X(GetNumAccelerators, (Handle, size_t *))                                                            \
+  X(GetAccelerator, (Handle, size_t, Handle *))                                                        \
+  X(GetAcceleratorHardwareSupport, (Handle, int *))                                                    \
   X(CreateModelFromFile, (Handle, const char *, Handle *))                                             \
   X(CreateOptions, (Handle *))                                                                         \
   X(SetOptionsHardwareAccelerators, (Handle, int))                                                     \
@@ -79,6 +82,7 @@ typedef struct {
   X(LockTensorBuffer, (Handle, void **, LockMode))                                                     \
   X(UnlockTensorBuffer, (Handle))                                                                      \
   X(RunCompiledModel, (Handle, size_t, size_t, Handle *, size_t, Handle *))                            \
+  X(CompiledModelIsNonCpuFullyAccelerated, (Handle, bool *))                                           \
   X(CompiledModelGetProfiler, (Handle, Handle *))                                                      \
   X(StartProfiler, (Handle))                                                                           \
   X(StopProfiler, (Handle))                                                                            \

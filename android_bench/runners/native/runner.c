@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <dirent.h>
 #include <errno.h>
+#include <glob.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ enum {
   MOST_OPERATORS = 4096,
 };
 static const double SERIES_SECONDS = 0.5, WINDOW_SECONDS = 0.05, WARMUP_SECONDS = 3.0, STEADY_CHANGE = 0.03,
-                    SHORTEST_PRESSURE_SECONDS = 0.2;
+                    SHORTEST_PRESSURE_SECONDS = 0.2, BATTERY_SECONDS = 0.1;
 
 static struct LiteRt litert;
 
@@ -144,6 +145,92 @@ static long involuntary_switches(void) {
   return usage.ru_nivcsw;
 }
 
+/* ---- energy ---- */
+
+/* A file beside another one. */
+static bool read_sibling(const char *path, const char *name, char *text, size_t size) {
+  char sibling[512];
+  snprintf(sibling, sizeof sibling, "%.*s/%s", (int)(strrchr(path, '/') - path), path, name);
+  return read_text(sibling, text, size);
+}
+
+/* The sum of the counters that match, in joules; of RAPL's those of whole processor packages only. */
+static Reading counted_joules(const char *pattern, bool packages) {
+  Reading sum = {0};
+  glob_t found = {0};
+  glob(pattern, 0, NULL, &found);
+  for (size_t i = 0; i < found.gl_pathc; i++) {
+    char name[64];
+    Reading counter = {0};
+    if (packages && !(read_sibling(found.gl_pathv[i], "name", name, sizeof name) && !strncmp(name, "package", 7)))
+      continue;
+    keep_largest(&counter, found.gl_pathv[i], 1e-6);
+    if (counter.known) sum = (Reading){true, sum.value + counter.value};
+  }
+  globfree(&found);
+  return sum;
+}
+
+static Reading rapl(void) { return counted_joules("/sys/class/powercap/*rapl:*/energy_uj", true); }
+static Reading hwmon(void) { return counted_joules("/sys/class/hwmon/hwmon*/energy*_input", false); }
+
+/* What a battery gives now, in watts; unknown while it is being charged. */
+static Reading battery(void) {
+  Reading power = {0};
+  glob_t found = {0};
+  glob("/sys/class/power_supply/*/current_now", 0, NULL, &found);
+  for (size_t i = 0; i < found.gl_pathc && !power.known; i++) {
+    char status[64], voltage[64], current[64];
+    const char *path = found.gl_pathv[i];
+    if (!read_sibling(path, "status", status, sizeof status) || strncmp(status, "Discharging", 11)) continue;
+    if (!read_text(path, current, sizeof current) || !read_sibling(path, "voltage_now", voltage, sizeof voltage)) continue;
+    double watts = strtod(current, NULL) * strtod(voltage, NULL) / 1e12;
+    power = (Reading){true, watts < 0 ? -watts : watts};
+  }
+  globfree(&found);
+  return power;
+}
+
+/* The whole device's energy: counted by RAPL or hwmon, or a battery's power summed up over time. */
+typedef struct {
+  const char *source;
+  Reading (*read)(void);
+  double start, last, joules;
+  Reading reading;
+} Meter;
+
+static Meter start_meter(void) {
+  Meter meters[] = {{"rapl", rapl}, {"hwmon", hwmon}, {"battery", battery}, {NULL}};
+  Meter *meter = meters;
+  while (meter->source && !(meter->reading = meter->read()).known) meter++;
+  meter->start = meter->last = seconds();
+  return *meter;
+}
+
+static void integrate(Meter *meter) {
+  double now = seconds();
+  Reading power = battery();
+  if (power.known) meter->joules += (meter->reading.value + power.value) / 2 * (now - meter->last);
+  meter->reading = power, meter->last = now;
+}
+
+/* To be called between inferences: reads a battery again if the last time was long enough ago. */
+static void look(Meter *meter) {
+  if (meter->read == battery && meter->reading.known && seconds() - meter->last >= BATTERY_SECONDS) integrate(meter);
+}
+
+/* Ends the measurement: the joules since the start, unknown where a battery was plugged in or a counter began anew. */
+static Reading stop_meter(Meter *meter) {
+  if (!meter->source) return (Reading){0};
+  if (meter->read == battery) {
+    if (meter->reading.known) integrate(meter);
+    return (Reading){meter->reading.known, meter->joules};
+  }
+  Reading now = meter->read();
+  meter->last = seconds();
+  return (Reading){now.known && now.value >= meter->reading.value, now.value - meter->reading.value};
+}
+
 /* ---- arguments ---- */
 
 typedef struct {
@@ -188,6 +275,7 @@ typedef struct {
   size_t inputs, outputs;
   Handle input_buffers[MOST_TENSORS], output_buffers[MOST_TENSORS];
   size_t input_order[MOST_TENSORS], output_order[MOST_TENSORS]; /* subgraph position → signature position */
+  bool on_gpu;
 } Model;
 
 static void load_library(const char *path) {
@@ -206,13 +294,30 @@ static void add_options(Handle options, const char *identifier, const char *text
   check(litert.AddOpaqueOptions(options, added), "AddOpaqueOptions");
 }
 
+static bool on_gpu(const Arguments *arguments) { return !strcmp(arguments->delegate, "gpu"); }
+
+/* LiteRT takes the CPU without a word where no accelerator for the GPU could be loaded. */
+static void need_gpu(Handle environment) {
+  size_t count;
+  check(litert.GetNumAccelerators(environment, &count), "GetNumAccelerators");
+  for (size_t i = 0; i < count; i++) {
+    Handle accelerator;
+    int hardware = 0;
+    check(litert.GetAccelerator(environment, i, &accelerator), "GetAccelerator");
+    check(litert.GetAcceleratorHardwareSupport(accelerator, &hardware), "GetAcceleratorHardwareSupport");
+    if (hardware & ACCELERATOR_GPU) return;
+  }
+  fail("delegate", "LiteRT finds no GPU accelerator");
+}
+
 static Handle compilation_options(const Arguments *arguments, bool profiling) {
   Handle options;
   char text[128];
   snprintf(text, sizeof text, "num_threads = %d\n%s", arguments->threads,
            strcmp(arguments->delegate, "none") ? "" : "kernel_mode = \"builtin\"\n");
   check(litert.CreateOptions(&options), "CreateOptions");
-  check(litert.SetOptionsHardwareAccelerators(options, ACCELERATOR_CPU), "SetOptionsHardwareAccelerators");
+  int accelerators = on_gpu(arguments) ? ACCELERATOR_GPU | ACCELERATOR_CPU : ACCELERATOR_CPU;
+  check(litert.SetOptionsHardwareAccelerators(options, accelerators), "SetOptionsHardwareAccelerators");
   add_options(options, "xnnpack", text);
   if (profiling) add_options(options, "runtime_options_string", "enable_profiling = true\n");
   return options;
@@ -253,10 +358,11 @@ static void fix_dynamic_input(Model *model, size_t index, TensorType *type) {
 }
 
 static Model load_model(const Arguments *arguments, bool profiling) {
-  Model model = {0};
+  Model model = {.on_gpu = on_gpu(arguments)};
   Handle environment, file, signature;
   size_t main_subgraph, graph_inputs, graph_outputs;
   check(litert.CreateEnvironment(0, NULL, &environment), "CreateEnvironment");
+  if (model.on_gpu) need_gpu(environment);
   if (litert.CreateModelFromFile(environment, arguments->model, &file) != STATUS_OK)
     fail("model", "The model is not a valid Flatbuffer buffer");
   check(litert.CreateCompiledModel(environment, file, compilation_options(arguments, profiling), &model.compiled),
@@ -299,10 +405,20 @@ static Model load_model(const Arguments *arguments, bool profiling) {
   return model;
 }
 
+/* Waits until every output is here: a GPU may still be at work when its call returns. */
+static void fetch_outputs(Model *model) {
+  for (size_t i = 0; i < model->outputs; i++) {
+    void *memory;
+    check(litert.LockTensorBuffer(model->output_buffers[i], &memory, LOCK_READ), "LockTensorBuffer");
+    check(litert.UnlockTensorBuffer(model->output_buffers[i]), "UnlockTensorBuffer");
+  }
+}
+
 static void run_once(Model *model) {
   Status status = litert.RunCompiledModel(model->compiled, 0, model->inputs, model->input_buffers, model->outputs,
                                           model->output_buffers);
   check(status, "RunCompiledModel");
+  if (model->on_gpu) fetch_outputs(model);
 }
 
 static void fill_inputs(Model *model, const char *path) {
@@ -392,10 +508,13 @@ static Series planned_series(const Arguments *arguments) {
   return (Series){SHORTEST_SERIES, LONGEST_SERIES, SERIES_SECONDS};
 }
 
-static int measure(Model *model, Series series, Sample *samples) {
+static int measure(Model *model, Series series, Sample *samples, Meter *meter) {
   double stop = seconds() + series.seconds;
   int count = 0;
-  while (count < series.shortest || (count < series.longest && seconds() < stop)) samples[count++] = timed(model);
+  while (count < series.shortest || (count < series.longest && seconds() < stop)) {
+    samples[count++] = timed(model);
+    look(meter);
+  }
   return count;
 }
 
@@ -482,6 +601,30 @@ static void print_reading(const char *name, Reading reading) {
     printf("null");
 }
 
+static void print_profile(const Arguments *arguments, size_t nodes) {
+  profile_operators(arguments, nodes);
+  printf("\"delegated_nodes\": %zu, \"partitions\": %d, ", nodes - profile.undelegated_nodes,
+         profile.partitions / PROFILED_RUNS);
+  printf("\"operators\": [");
+  for (int i = 0; i < profile.count; i++) {
+    printf("%s{\"name\": ", i ? ", " : "");
+    print_string(profile.operators[i].name);
+    printf(", \"us\": %.3f, \"calls\": %.2f, \"delegated\": %s}", profile.operators[i].total_us / PROFILED_RUNS,
+           (double)profile.operators[i].calls / PROFILED_RUNS, profile.operators[i].delegated ? "true" : "false");
+  }
+  printf("]");
+}
+
+/* GPU accelerators have no profiler, and say of delegation only whether it is whole. */
+static void print_acceleration(Model *model, size_t nodes) {
+  bool whole;
+  check(litert.CompiledModelIsNonCpuFullyAccelerated(model->compiled, &whole), "IsNonCpuFullyAccelerated");
+  if (whole)
+    printf("\"delegated_nodes\": %zu, \"partitions\": 1, \"operators\": null", nodes);
+  else
+    printf("\"delegated_nodes\": null, \"partitions\": null, \"operators\": null");
+}
+
 int main(int count, char **words) {
   Arguments arguments = parse(count, words);
   if (arguments.restricted && sched_setaffinity(0, sizeof arguments.cpus, &arguments.cpus))
@@ -507,7 +650,9 @@ int main(int count, char **words) {
   heat[0] = temperature(), clock[0] = frequency(&arguments.cpus), wait[0] = waited();
   long switches = involuntary_switches();
   double opened = seconds();
-  int runs = measure(&model, series, samples);
+  Meter meter = start_meter();
+  int runs = measure(&model, series, samples, &meter);
+  Reading energy = stop_meter(&meter);
   double elapsed = seconds() - opened;
   switches = involuntary_switches() - switches;
   wait[1] = waited(), heat[1] = temperature(), clock[1] = frequency(&arguments.cpus);
@@ -517,7 +662,6 @@ int main(int count, char **words) {
   if (pressure.value > 100) pressure.value = 100;
   size_t nodes;
   check(litert.GetNumSubgraphOps(model.subgraph, &nodes), "GetNumSubgraphOps");
-  profile_operators(&arguments, nodes);
 
   printf("\n{\"init_us\": %.3f, \"first_us\": %.3f, \"warmup_runs\": %d, \"steady\": %s, ", init, first, warmup_runs,
          steady ? "true" : "false");
@@ -540,19 +684,19 @@ int main(int count, char **words) {
   print_reading("before", clock[0]);
   printf(", ");
   print_reading("after", clock[1]);
-  printf("}, \"involuntary_switches\": %ld, ", switches);
+  printf("}, \"energy\": ");
+  if (energy.known)
+    printf("{\"source\": \"%s\", \"joules\": %.9g, \"seconds\": %.9g}", meter.source, energy.value,
+           meter.last - meter.start);
+  else
+    printf("null");
+  printf(", \"involuntary_switches\": %ld, ", switches);
   print_reading("cpu_pressure", pressure);
   printf(", \"nodes\": %zu, \"integer_nodes\": %d, ", nodes, integer_nodes(&model, nodes));
-  printf("\"delegated_nodes\": %zu, \"partitions\": %d, ", nodes - profile.undelegated_nodes,
-         profile.partitions / PROFILED_RUNS);
-  printf("\"operators\": [");
-  for (int i = 0; i < profile.count; i++) {
-    printf("%s{\"name\": ", i ? ", " : "");
-    print_string(profile.operators[i].name);
-    printf(", \"us\": %.3f, \"calls\": %.2f, \"delegated\": %s}", profile.operators[i].total_us / PROFILED_RUNS,
-           (double)profile.operators[i].calls / PROFILED_RUNS, profile.operators[i].delegated ? "true" : "false");
-  }
-  printf("]");
+  if (model.on_gpu)
+    print_acceleration(&model, nodes);
+  else
+    print_profile(&arguments, nodes);
   printf("}\n");
   fflush(stdout);
   _exit(0);
