@@ -7,7 +7,7 @@
         return build.add("multiply", x, weights={"factor": layer.scale})
 
 The function gets a `Builder`, the layer, and the layer's call arguments with tensors replaced by
-names; it returns the name of its output.
+names; it returns the name of its output, or a list of names where the layer has several outputs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
+from export.activations import apply
 from export.errors import InputError, UnsupportedLayerError
 from export.graph import Graph, Operation, constant
 from keras_classics.graph import Call, Tensor
 
-Bridge = Callable[..., str]
+Bridge = Callable[..., Any]
 _LAYERS: dict[type, Bridge] = {}
 _OPERATIONS: dict[str, Bridge] = {}
 
@@ -68,37 +70,46 @@ class Builder:
         self._inputs.append(operation.name)
         return operation.name
 
-    def call(self, call: Call, names: Mapping[int, str]) -> str:
-        """Rewrite one call of a layer or operation; returns the name of its output."""
+    def call(self, call: Call, names: Mapping[int, str]) -> list[str]:
+        """Rewrite one call of a layer or operation; returns the names of its outputs."""
         layer = call.operation
         bridge = _find(layer)
-        path = "/".join((*call.scope, layer.name))
-        if bridge is None or len(call.outputs) != 1:
-            known = isinstance(layer, layers.Layer)
+        kind = "layer" if isinstance(layer, layers.Layer) else "operation"
+        class_name, path = type(layer).__name__, "/".join((*call.scope, layer.name))
+        if bridge is None:
             mend = (
-                f"teach it one with export.register_bridge({type(layer).__name__}), or"
-                if known
-                else "make it a layer with a bridge, or"
+                f"teach it one with export.register_bridge({class_name})"
+                if kind == "layer"
+                else "make it a layer with one"
             )
             raise UnsupportedLayerError(
-                f"{'layer' if known else 'operation'} {path!r} ({type(layer).__name__}) has no bridge to TFLite; "
-                f"{mend} replace it"
+                f"{kind} {path!r} ({class_name}) has no bridge to TFLite; {mend}, or replace it"
             )
-        self._scope, self.shape = path, _fixed(call.outputs[0].shape[1:], f"layer {path!r}")
+        if any(tensor.shape[0] is None for tensor in call.inputs) and call.outputs[0].shape[0] is not None:
+            raise UnsupportedLayerError(
+                f"{kind} {path!r} ({class_name}) moves or removes the batch axis; a file holds one sample at a time, "
+                "so leave that axis first"
+            )
+        self._scope, self.shape = path, _fixed(call.outputs[0].shape[1:], f"{kind} {path!r}")
         args, kwargs = keras.tree.map_structure(
             lambda leaf: names[leaf.number] if isinstance(leaf, Tensor) else leaf, (call.args, call.kwargs)
         )
         kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask") and value is not None}
         try:
-            return bridge(self, layer, *args, **kwargs)
+            found = bridge(self, layer, *args, **kwargs)
+            outputs = [found] if isinstance(found, str) else list(found)
+            if len(outputs) != len(call.outputs):
+                raise InputError(f"it has {len(call.outputs)} outputs and its bridge returns {len(outputs)}")
         except InputError as error:
-            raise UnsupportedLayerError(f"layer {path!r} ({type(layer).__name__}): {error}") from error
+            raise UnsupportedLayerError(f"{kind} {path!r} ({class_name}): {error}") from error
+        return outputs
 
     def add(
         self,
         kind: str,
         *inputs: str,
         weights: Mapping[str, Any] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
         shape: Sequence[int] | None = None,
         **attributes: Any,
     ) -> str:
@@ -108,11 +119,14 @@ class Builder:
             kind: a kind of `export.worker.operations`.
             *inputs: names that earlier calls returned.
             weights: Keras variables or arrays by role; None values are left out.
+            shapes: of weights that the kind takes with other axes than the variable has.
             shape: of the output without batch; the layer's output shape if not given.
             **attributes: JSON values that the kind needs.
         """
         given = {role: value for role, value in (weights or {}).items() if value is not None}
         variables = {role: value for role, value in given.items() if isinstance(value, keras.Variable)}
+        arrays = {role: constant(to_numpy(value)) for role, value in given.items()}
+        arrays |= {role: arrays[role].reshape(wanted) for role, wanted in (shapes or {}).items()}
         name = self._unique(self._scope)
         self._operations[name] = Operation(
             name=name,
@@ -120,29 +134,43 @@ class Builder:
             inputs=list(inputs),
             shape=tuple(self.shape if shape is None else shape),
             attributes=attributes,
-            weights={role: constant(to_numpy(value)) for role, value in given.items()},
+            weights=arrays,
             variables=variables,
             trainable=[role for role in ("kernel", "bias") if role in variables],
         )
         return name
 
+    def scale(self, x: str, factor: Any) -> str:
+        """Append a multiplication by a constant that leaves the shape as it is."""
+        return self.add("multiply", x, weights={"factor": factor}, shape=self.shape_of(x))
+
+    def shift(self, x: str, term: Any) -> str:
+        """Append an addition of a constant that leaves the shape as it is."""
+        return self.add("add", x, weights={"term": term}, shape=self.shape_of(x))
+
+    def combine(self, kind: str, a: str, b: str) -> str:
+        """Append an operation on two tensors, element by element; the smaller one is repeated."""
+        shapes = self.shape_of(a), self.shape_of(b)
+        if len(shapes[0]) != len(shapes[1]):
+            raise InputError(
+                f"its inputs have the shapes {shapes[0]} and {shapes[1]}; give both the same number of axes"
+            )
+        return self.add(kind, a, b, shape=np.broadcast_shapes(*shapes))
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """Append a change of shape, unless it changes nothing."""
+        return x if tuple(shape) == self.shape_of(x) else self.add("reshape", x, shape=shape)
+
     def activation(self, x: str, function: Any) -> str:
         """Append a Keras activation function, given as a function, a layer or a name; None is linear."""
         if isinstance(function, layers.Layer):
-            return self._delegate(function, x)
-        name = (
-            function if isinstance(function, str) else getattr(function, "__name__", "linear" if not function else "")
-        )
-        if name == "linear":
-            return x
-        if name not in ACTIVATIONS:
-            raise InputError(f"activation {name!r} is not known; use one of {', '.join(sorted(ACTIVATIONS))}")
-        if name == "silu":  # TFLite has no such operator, and int8 needs a range for each of its two
-            return self.add("multiply", x, self.add("activation", x, function="sigmoid"))
-        if name == "hard_sigmoid":
-            shifted = self.activation(self.add("add", x, weights={"term": 3.0}), "relu6")
-            return self.add("multiply", shifted, weights={"factor": 1 / 6})
-        return self.add("activation", x, function=name)
+            bridge = _find(function)
+            if bridge is None:
+                raise InputError(f"its activation {type(function).__name__} has no bridge")
+            return bridge(self, function, x)
+        if isinstance(function, str):
+            return apply(self, x, function)
+        return apply(self, x, getattr(function, "__name__", str(function)) if function else "linear")
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of an operation's output, without batch."""
@@ -155,12 +183,6 @@ class Builder:
             shared = {role for role, variable in operation.variables.items() if uses[id(variable)] > 1}
             operation.trainable = [role for role in operation.trainable if role not in shared]
         return Graph(self._name, self._operations, self._inputs, outputs)
-
-    def _delegate(self, layer: layers.Layer, x: str) -> str:
-        bridge = _find(layer)
-        if bridge is None:
-            raise InputError(f"its activation {type(layer).__name__} has no bridge")
-        return bridge(self, layer, x)
 
     def _unique(self, name: str) -> str:
         name = name.replace(":", "_")
@@ -182,12 +204,6 @@ def to_numpy(value: Any) -> Any:
     """A backend's tensor or variable as an array; anything else as it is."""
     foreign = isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
     return keras.ops.convert_to_numpy(value) if foreign else value
-
-
-ACTIVATIONS = {
-    "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "softplus", "softsign", "exponential",
-    "sigmoid", "tanh", "log", "softmax", "silu", "hard_sigmoid", "hard_silu",
-}  # fmt: skip
 
 
 def _fixed(shape: tuple[int | None, ...], what: str) -> tuple[int, ...]:

@@ -105,7 +105,7 @@ def carry_back(graph: Graph, folds: list[FoldedNormalization]) -> None:
             normalization = folded[operation.name].normalization
             values |= _unfolded(operation, normalization)
         for role, variable in operation.variables.items():
-            variable.assign(keras.ops.convert_to_tensor(values[role]))
+            variable.assign(keras.ops.convert_to_tensor(values[role].reshape(variable.shape)))
 
 
 def _unfolded(operation: Operation, normalization: Operation) -> dict[str, np.ndarray]:

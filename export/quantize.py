@@ -16,9 +16,12 @@ Ranges = dict[str, tuple[float, float]]
 FIXED_RANGES = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 # Activations that TFLite fuses into the operation before them: only their output is stored.
 FUSED = ("relu", "relu6")
-FUSING = ("conv2d", "depthwise_conv2d", "dense", "add", "multiply")
+FUSING = ("conv2d", "depthwise_conv2d", "dense", "add", "subtract", "multiply")
 # TFLite's kernels for these give their output the scale of their input.
-SAME_SCALE = ("max_pool", "average_pool", "maximum_over", "reshape", "pad", "strided_slice", "concatenate")
+SAME_SCALE = (
+    "max_pool", "average_pool", "maximum_over", "minimum_over", "maximum", "minimum",
+    "reshape", "transpose", "pad", "strided_slice", "concatenate", "resize",
+)  # fmt: skip
 
 
 def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[str]:

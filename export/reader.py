@@ -30,5 +30,6 @@ def read_graph(model: keras.Model) -> Graph:
         for keras_input, tensor in zip(model.inputs, walked.inputs, strict=True)
     }
     for call in walked.calls:
-        names[call.outputs[0].number] = build.call(call, names)
+        found = build.call(call, names)
+        names.update((tensor.number, name) for tensor, name in zip(call.outputs, found, strict=True))
     return build.finish([names[tensor.number] for tensor in walked.outputs])

@@ -1,5 +1,25 @@
 """The bridges that come with the exporter; importing this registers them."""
 
-from export.bridges import classics, keras_layers, keras_operations
+from export.bridges import (
+    activation_layers,
+    classics,
+    convolutions,
+    keras_operations,
+    merging,
+    normalization,
+    passive,
+    reductions,
+    shapes,
+)
 
-__all__ = ["classics", "keras_layers", "keras_operations"]
+__all__ = [
+    "activation_layers",
+    "classics",
+    "convolutions",
+    "keras_operations",
+    "merging",
+    "normalization",
+    "passive",
+    "reductions",
+    "shapes",
+]

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from export.bridge import Builder, register_bridge, to_numpy
-from export.bridges.keras_layers import require_channels_last
+from export.bridges.layout import channels_last
 from keras_classics import layers
 
 
 @register_bridge(layers.LocalResponseNormalization)
+@channels_last
 def _local_response_normalization(build: Builder, layer: Any, x: str) -> str:
     """x · exp(−β · log(k + band ∗ x²)): operators that TFLite has in 8 bits too."""
-    require_channels_last(layer)
     channels = build.shape[-1]
     weights = {"kernel": layer.band(channels), "bias": np.full(channels, layer.k, np.float32)}
     squared = build.add("multiply", x, x)
@@ -24,18 +24,18 @@ def _local_response_normalization(build: Builder, layer: Any, x: str) -> str:
 
 
 @register_bridge(layers.PaddedIdentity)
+@channels_last
 def _padded_identity(build: Builder, layer: Any, x: str) -> str:
-    require_channels_last(layer)
     channels = build.shape_of(x)[-1]
     if layer.strides > 1:
-        x = build.add("strided_slice", x, shape=(*build.shape[:2], channels), strides=[layer.strides] * 2)
+        x = build.add("strided_slice", x, shape=(*build.shape[:2], channels), slices=[[None, None, layer.strides]] * 2)
     return build.add("pad", x, padding=[[0, 0], [0, 0], [0, layer.filters - channels]])
 
 
 @register_bridge(layers.TrainableSubsampling)
+@channels_last
 def _trainable_subsampling(build: Builder, layer: Any, x: str) -> str:
     """A depthwise convolution whose kernel repeats the coefficient; fine-tuning leaves it as it is."""
-    require_channels_last(layer)
     size = layer.pool_size
     kernel = np.broadcast_to(to_numpy(layer.coefficient)[None, None, :, None], (size, size, build.shape[-1], 1))
     weights = {"kernel": kernel, "bias": to_numpy(layer.bias)}
@@ -43,9 +43,9 @@ def _trainable_subsampling(build: Builder, layer: Any, x: str) -> str:
 
 
 @register_bridge(layers.ConnectionTableConv2D)
+@channels_last
 def _connection_table(build: Builder, layer: Any, x: str) -> str:
     """A full convolution with zeros where nothing is connected; fine-tuning leaves its kernel as it is."""
-    require_channels_last(layer)
     weights = {"kernel": to_numpy(layer.full_kernel()), "bias": layer.bias}
     return build.add("conv2d", x, weights=weights, strides=[1, 1], padding="valid", dilation=[1, 1], groups=1)
 

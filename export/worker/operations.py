@@ -11,6 +11,7 @@ from export.graph import Operation
 Compute = Callable[..., tf.Tensor]
 Weights = Mapping[str, tf.Tensor]
 OPERATIONS: dict[str, Compute] = {}
+SHAPED = ("reshape", "resize", "conv2d_transpose")  # what these compute depends on their output's shape
 
 
 def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> tf.Tensor:
@@ -19,7 +20,7 @@ def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> 
     Raises:
         RuntimeError: it cannot be computed; the message names the operation, which is called as its layer.
     """
-    attributes = operation.attributes | ({"shape": operation.shape} if operation.kind == "reshape" else {})
+    attributes = operation.attributes | ({"shape": operation.shape} if operation.kind in SHAPED else {})
     try:
         return OPERATIONS[operation.kind](*inputs, **weights, **attributes)
     except Exception as error:
@@ -46,6 +47,15 @@ def _depthwise_conv2d(x, kernel, strides, padding, dilation, bias=None):
     return _with_bias(y, bias)
 
 
+@_operation("conv2d_transpose")
+def _conv2d_transpose(x, kernel, strides, padding, groups, shape, bias=None):
+    del groups
+    whole = [x.shape[0] or tf.shape(x)[0], *shape]
+    return _with_bias(
+        tf.nn.conv2d_transpose(x, tf.transpose(kernel, [0, 1, 3, 2]), whole, strides, padding.upper()), bias
+    )
+
+
 @_operation("dense")
 def _dense(x, kernel, bias=None):
     y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
@@ -60,14 +70,13 @@ _ACTIVATIONS = {
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
     "relu_limited": lambda x, limit: tf.minimum(tf.nn.relu(x), limit),
-    "leaky_relu": lambda x, slope=0.2: tf.nn.leaky_relu(x, slope),
-    "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
+    "leaky_relu": lambda x, slope: tf.nn.leaky_relu(x, slope),
     "gelu": tf.nn.gelu,
-    "softplus": tf.nn.softplus,
-    "softsign": tf.nn.softsign,
     "exponential": tf.exp,
     "log": tf.math.log,
+    "root": tf.sqrt,
+    "reciprocal_root": tf.math.rsqrt,
+    "absolute": tf.abs,
     "sigmoid": tf.sigmoid,
     "tanh": tf.tanh,
     "softmax": tf.nn.softmax,
@@ -78,6 +87,11 @@ _ACTIVATIONS = {
 @_operation("activation")
 def _activation(x, function, **parameters):
     return _ACTIVATIONS[function](x, **parameters)
+
+
+@_operation("prelu")
+def _prelu(x, slope):
+    return tf.nn.relu(x) + (-slope) * tf.nn.relu(-x)  # the form that the converter takes for one operator
 
 
 @_operation("max_pool")
@@ -95,9 +109,19 @@ def _mean(x, axes, keepdims):
     return tf.reduce_mean(x, axes, keepdims=keepdims)
 
 
+@_operation("sum_over")
+def _sum_over(x, axes, keepdims):
+    return tf.reduce_sum(x, axes, keepdims=keepdims)
+
+
 @_operation("maximum_over")
 def _maximum_over(x, axes, keepdims):
     return tf.reduce_max(x, axes, keepdims=keepdims)
+
+
+@_operation("minimum_over")
+def _minimum_over(x, axes, keepdims):
+    return tf.reduce_min(x, axes, keepdims=keepdims)
 
 
 @_operation("reshape")
@@ -112,8 +136,18 @@ def _pad(x, padding):
 
 
 @_operation("strided_slice")
-def _strided_slice(x, strides):
-    return x[:, :: strides[0], :: strides[1]]
+def _strided_slice(x, slices):
+    return x[(slice(None), *(slice(*each) for each in slices))]
+
+
+@_operation("transpose")
+def _transpose(x, axes):
+    return tf.transpose(x, axes)
+
+
+@_operation("resize")
+def _resize(x, interpolation, shape):
+    return tf.image.resize(x, shape[:2], interpolation)
 
 
 @_operation("add")
@@ -121,9 +155,34 @@ def _add(x, y=None, term=None):
     return x + (term if y is None else y)
 
 
+@_operation("subtract")
+def _subtract(x, y):
+    return x - y
+
+
 @_operation("multiply")
 def _multiply(x, y=None, factor=None):
     return x * (factor if y is None else y)
+
+
+@_operation("divide")
+def _divide(x, y):
+    return x / y
+
+
+@_operation("maximum")
+def _maximum(x, y=None, limit=None):
+    return tf.maximum(x, limit if y is None else y)
+
+
+@_operation("minimum")
+def _minimum(x, y=None, limit=None):
+    return tf.minimum(x, limit if y is None else y)
+
+
+@_operation("matmul")
+def _matmul(x, y):
+    return tf.matmul(x, y)
 
 
 @_operation("concatenate")
