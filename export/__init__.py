@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from export.bridge import register_bridge
     from export.client import Worker
-    from export.errors import ConversionError, GateError, InputError, UnsupportedLayerError
+    from export.errors import CalibrationWarning, ConversionError, GateError, InputError, UnsupportedLayerError
     from export.fine_tuning import Clustering, FineTuning, Pruning
     from export.pipeline import export_tflite
     from export.report import Report
 
 __all__ = [
+    "CalibrationWarning",
     "Clustering",
     "ConversionError",
     "FineTuning",

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from export.errors import CalibrationWarning
 from export.report import Report
 from export.verify import FLOAT_PARITY
 from keras_classics.errors import ArgumentParser, command_line
@@ -128,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     job = prepare(options, integer)
     path = Path(options.output) / f"{job.name}-{options.mode}.tflite"
-    with StepProgress() as progress, Worker(options.verbose, progress) as worker:
+    with StepProgress() as progress, Worker(options.verbose, progress) as worker, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)  # the report has it
         report = export_tflite(
             job.model,
             path,
@@ -149,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name=job.name,
             worker=worker,
         )
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if report.layers:
         show_layers(report.layers)
     show(report)

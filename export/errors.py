@@ -2,7 +2,7 @@
 
 from keras_classics.errors import GateError, InputError
 
-__all__ = ["ConversionError", "GateError", "InputError", "UnsupportedLayerError"]
+__all__ = ["CalibrationWarning", "ConversionError", "GateError", "InputError", "UnsupportedLayerError"]
 
 
 class UnsupportedLayerError(InputError):
@@ -11,3 +11,7 @@ class UnsupportedLayerError(InputError):
 
 class ConversionError(RuntimeError):
     """The worker failed on a graph it was given: a fault of ours or of the converter."""
+
+
+class CalibrationWarning(UserWarning):
+    """Data that can be used, and probably is not what the model was trained on."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from export import audit, fine_tuning, passes, precision, quantize, verify
+from export import audit, fine_tuning, moments, passes, precision, quantize, verify
 from export.client import Worker
-from export.errors import InputError
+from export.errors import CalibrationWarning, InputError
 from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.graph import Graph
 from export.interpreter import Interpreter
@@ -91,6 +92,9 @@ def export_tflite(
     Returns:
         The report.
 
+    Warns:
+        CalibrationWarning: the calibration data seems to be scaled otherwise than the training data.
+
     Raises:
         InputError: the model, a layer of it or the data cannot be used.
         GateError: the file lost too much accuracy or is structurally wrong; `path` is untouched.
@@ -100,6 +104,7 @@ def export_tflite(
     clock = Clock()
     with clock("read"):
         graph = read_graph(model)
+        normalization = moments.first_normalization(graph)
         folds = passes.fold_batch_normalization(graph)
         cut = logits and passes.cut_softmax(graph)
         in_float = precision.float_operations(
@@ -116,6 +121,14 @@ def export_tflite(
         labels = None if evaluation is None else np.asarray(evaluation[1])
         with clock("evaluate float"):
             float_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
+
+        cautions: list[str] = []
+        if calibrating and normalization:
+            with clock("check calibration"):
+                caution = normalization.warning(worker, calibrating)
+            if caution:
+                cautions.append(caution)
+                warnings.warn(caution, CalibrationWarning, stacklevel=2)
 
         structure, training = None, None
         if prune or cluster:
@@ -194,6 +207,7 @@ def export_tflite(
                 structure=structure,
                 sparsity=found.sparsity,
                 values_per_channel=found.values_per_channel,
+                warnings=cautions,
                 gate={"passed": not lost, "faults": lost, "max_drop": max_drop, "enforced": gate},
                 keras_model=str(keras_model) if keras_model else None,
                 keras_accuracy=_share(keras_correct) if keras_model else None,

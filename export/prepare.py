@@ -15,14 +15,14 @@ import numpy as np
 from export.errors import InputError
 from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.inputs import InputRange, recorded_range
-from export.samples import PartImages, smooth_images
+from export.samples import PartImages, balanced, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
 from keras_classics.pretrained import published
 
 DEFAULT_DATA = "mnist"
-MOST_CALIBRATION_IMAGES = 200
+MOST_CALIBRATION_IMAGES = 500
 FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
 PRUNING_EPOCHS = 4
 CLUSTERING_EPOCHS = 2
@@ -189,7 +189,8 @@ def _calibration(
         given = path.suffix in (".npy", ".npz")
         return _arrays(path) if given else input_range.scale(_folder(path, _image_shape(model)))
     if dataset:
-        return PartImages(dataset.calibration, input_range.scale)
+        chosen = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
+        return PartImages(dataset.calibration, input_range.scale, chosen)
     return input_range.scale(smooth_images(_image_shape(model)))
 
 
@@ -209,14 +210,14 @@ def _unnamed(arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _folder(folder: Path, shape: Shape) -> np.ndarray:
-    """At most `MOST_CALIBRATION_IMAGES` images of a folder and its subfolders, pixels in [0, 1]."""
+    """At most `MOST_CALIBRATION_IMAGES` of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
-    chosen = np.random.default_rng(0).permutation(len(files))[:MOST_CALIBRATION_IMAGES]
-    return np.stack([image_folder.decode(files[index], shape) for index in sorted(chosen)]).astype(np.float32) / 255
+    chosen = balanced([path.parent for path in files], MOST_CALIBRATION_IMAGES)
+    return np.stack([image_folder.decode(files[index], shape) for index in chosen]).astype(np.float32) / 255
 
 
 def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, np.ndarray] | None:

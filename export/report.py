@@ -37,6 +37,7 @@ class Report:
         structure: what pruning and clustering were asked for, and their histories; None without.
         sparsity, values_per_channel: share of zeros in the kernels of convolutions and dense layers
             of the file, and the most different values in an output channel.
+        warnings: what seems wrong with the data.
         gate: `passed`, the `faults` that would refuse the file, and `max_drop`.
         keras_model, keras_accuracy: the Keras model with the fine-tuned weights carried back.
         versions, seconds: of what made it, and how long each step took.
@@ -69,6 +70,7 @@ class Report:
     structure: dict[str, Any] | None
     sparsity: float
     values_per_channel: int
+    warnings: list[str]
     gate: dict[str, Any]
     keras_model: str | None
     keras_accuracy: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -26,14 +27,16 @@ class Images(Protocol):
 class PartImages:
     """The images of a dataset's part, decoded as they are sliced, in the model's own input range."""
 
-    def __init__(self, part: Part, scale: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, part: Part, scale: Callable[[np.ndarray], np.ndarray], chosen: np.ndarray | None = None) -> None:
+        """`chosen` are the positions in the part of those that are taken; all by default."""
         self._part, self._scale = part, scale
+        self._chosen = np.arange(len(part)) if chosen is None else chosen
 
     def __len__(self) -> int:
-        return len(self._part)
+        return len(self._chosen)
 
     def __getitem__(self, index: slice, /) -> np.ndarray:
-        return self._scale(self._part.images(np.arange(len(self))[index]))
+        return self._scale(self._part.images(self._chosen[index]))
 
 
 def as_inputs(value: Any, names: Sequence[str], shapes: Sequence[tuple[int | None, ...]], what: str) -> list[Images]:
@@ -74,6 +77,17 @@ def batches(inputs: Sequence[Images], size: int = BATCH) -> Iterator[Inputs]:
     """All samples, `size` at a time."""
     for start in range(0, len(inputs[0]), size):
         yield [np.asarray(images[start : start + size], np.float32) for images in inputs]
+
+
+def balanced(classes: Sequence[Any], count: int) -> np.ndarray:
+    """Positions of at most `count` samples, as many of each class as there are; always the same choice."""
+    order = np.random.default_rng(0).permutation(len(classes))
+    seen: Counter[Any] = Counter()
+    ranks = np.zeros(len(classes), int)
+    for position in order:
+        ranks[position] = seen[classes[position]]
+        seen[classes[position]] += 1
+    return np.sort(order[np.argsort(ranks[order], kind="stable")][:count])
 
 
 def digest(inputs: Inputs) -> str:

@@ -135,6 +135,10 @@ REFUSED = {
         r"reaches from 0 to 255 .* input range is 0 to 1",
     ),
     "shape": (lambda data: {"calibration": data["calibration"][:, 2:30, 2:30]}, r"shape \(28, 28, 1\) .* takes \(32"),
+    "evaluation range": (
+        lambda data: {"evaluation": (data["evaluation"][0] * 255, data["evaluation"][1])},
+        r"evaluation data reaches from 0 to 255 .* input range is 0 to 1",
+    ),
     "empty": (lambda data: {"calibration": data["calibration"][:0]}, "at least one"),
     "inputs": (lambda data: {"calibration": (data["calibration"],) * 2}, "2 arrays and the model 1 inputs: image"),
     "overlap": (lambda data: {"calibration": data["evaluation"][0][:5]}, "5 samples are in both"),
