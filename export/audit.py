@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,21 +59,14 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    content = Path(path).read_bytes()
-    if content[4:8] != b"TFL3":
-        raise InputError(f"{path} is not a TFLite file; export it again")
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    operator_names = _names(schema.BuiltinOperator)
+    content, model = _read(path)
     type_names = _names(schema.TensorType)
     ops: Counter[str] = Counter()
-    kernels: list[np.ndarray] = []
     islands, requantizations, scales, types = [], 0, {}, set()
     for graph in model.subgraphs:
         tensor_types = [type_names[tensor.type] for tensor in graph.tensors]
         types.update(tensor_types)
-        for position, operator in enumerate(graph.operators):
-            code = model.operatorCodes[operator.opcodeIndex]
-            name = operator_names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        for position, (name, operator) in enumerate(_operators(model, graph)):
             ops[name] += 1
             sources = [index for index in operator.inputs if index >= 0]
             touched = {tensor_types[index] for index in [*sources, *operator.outputs]}
@@ -85,11 +79,8 @@ def audit(path: str | os.PathLike[str]) -> Audit:
                 kernel = graph.tensors[sources[1]]
                 if tensor_types[sources[1]] == "INT8" and model.buffers[kernel.buffer].data is not None:
                     scales[f"{position}:{name}"] = len(kernel.quantization.scale)
-                data = model.buffers[kernel.buffer].data
-                if name in STRUCTURED and data is not None and tensor_types[sources[1]] in NUMPY_TYPES:
-                    values = np.asarray(data, np.uint8).view(NUMPY_TYPES[tensor_types[sources[1]]])
-                    kernels.append(values.reshape(kernel.shape[0], -1))
     first = model.subgraphs[0]
+    weights = [values for _, values in _kernels(model)]
     return Audit(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
@@ -102,9 +93,68 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         requantizations=requantizations,
         variables="VAR_HANDLE" in ops,
         weight_scales=scales,
-        sparsity=sum(int((kernel == 0).sum()) for kernel in kernels) / max(1, sum(kernel.size for kernel in kernels)),
-        values_per_channel=max((len(np.unique(channel)) for kernel in kernels for channel in kernel), default=0),
+        sparsity=sum(int((kernel == 0).sum()) for kernel in weights) / max(1, sum(kernel.size for kernel in weights)),
+        values_per_channel=max((len(np.unique(channel)) for kernel in weights for channel in kernel), default=0),
     )
+
+
+def kernels(path: str | os.PathLike[str]) -> list[tuple[str, np.ndarray]]:
+    """The weights of a file's convolutions and dense layers, (outputs, …, inputs), each with its operator's name."""
+    return list(_kernels(_read(path)[1]))
+
+
+def pattern_share(found: Sequence[tuple[str, np.ndarray]], zeros: int, group: int) -> float:
+    """The share of groups of consecutive input channels with enough zeros; zeros fill up the last group."""
+    groups = [_filled(kernel.reshape(-1, kernel.shape[-1]), 1, group).reshape(-1, group) for _, kernel in found]
+    enough = np.concatenate([(each == 0).sum(axis=1) >= zeros for each in groups])
+    return float(enough.mean())
+
+
+def zero_blocks(found: Sequence[tuple[str, np.ndarray]], inputs: int, outputs: int) -> float:
+    """The share of blocks of dense kernels that are all zero."""
+    zero = []
+    for name, kernel in found:
+        if name == "FULLY_CONNECTED":
+            filled = _filled(kernel, outputs, inputs)
+            blocks = filled.reshape(filled.shape[0] // outputs, outputs, filled.shape[1] // inputs, inputs)
+            zero.append(~blocks.any(axis=(1, 3)).ravel())
+    return float(np.concatenate(zero).mean()) if zero else 0.0
+
+
+def _filled(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The matrix with zeros after it, so that its sides are multiples of these."""
+    return np.pad(matrix, [(0, -size % step) for size, step in zip(matrix.shape, (rows, columns), strict=True)])
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, Any]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise InputError(f"{path} is not a TFLite file; export it again")
+    return content, schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def _operators(model: Any, graph: Any) -> Iterator[tuple[str, Any]]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = _names(schema.BuiltinOperator)
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        yield names[max(code.builtinCode, code.deprecatedBuiltinCode)], operator
+
+
+def _kernels(model: Any) -> Iterator[tuple[str, np.ndarray]]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    type_names = _names(schema.TensorType)
+    for graph in model.subgraphs:
+        for name, operator in _operators(model, graph):
+            if name in STRUCTURED:
+                kernel = graph.tensors[operator.inputs[1]]
+                data, kind = model.buffers[kernel.buffer].data, NUMPY_TYPES.get(type_names[kernel.type])
+                if data is not None and kind:
+                    yield name, np.asarray(data, np.uint8).view(kind).reshape(kernel.shape)
 
 
 def _names(enumeration: Any) -> dict[int, str]:

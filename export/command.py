@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from export.errors import CalibrationWarning
+from export.fine_tuning import SCHEDULES
 from export.report import Report
 from export.verify import FLOAT_PARITY
 from keras_classics.errors import ArgumentParser, command_line
@@ -51,6 +52,19 @@ def parser() -> argparse.ArgumentParser:
     quantization.add_argument("--qat-epochs", type=_positive, default=DEFAULT_QAT_EPOCHS, metavar="N")
     quantization.add_argument(
         "--prune", type=_pruning, metavar="SPARSITY", help="train this share of the weights to zero, or 2:4 of them"
+    )
+    quantization.add_argument(
+        "--prune-block",
+        type=_positive,
+        nargs=2,
+        metavar=("INPUTS", "OUTPUTS"),
+        help="prune dense kernels in blocks of this size",
+    )
+    quantization.add_argument(
+        "--prune-schedule",
+        choices=SCHEDULES,
+        default=SCHEDULES[0],
+        help="let the zeros grow, or have all of them from the start",
     )
     quantization.add_argument(
         "--cluster", type=_positive, metavar="N", help="train each kernel to N different values, which compress well"
@@ -234,7 +248,8 @@ def show(report: Report) -> None:
     table.add_row("against float", f"relative RMS {parity['relative_rms']:.2g}{sqnr}{agreeing}")
     if report.structure:
         structure = f"{report.sparsity:.1%} zeros, at most {report.values_per_channel} values in a channel"
-        table.add_row("kernels", structure)
+        left = len(report.structure["left_alone"])
+        table.add_row("kernels", f"{structure}; {left} depthwise or shared ones left alone" if left else structure)
     table.add_row("size", f"{report.size_bytes:,} bytes ({report.gzip_bytes:,} gzipped)")
     if report.keep_float:
         price = report.keep_float["latency_over_int8"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from export.audit import Audit
+from export.audit import Audit, kernels, pattern_share, zero_blocks
 from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
@@ -16,6 +17,7 @@ from export.quantize import Ranges
 from export.wire import Arrays
 
 LabelledBatches = Iterable[tuple[Any, np.ndarray]]
+SCHEDULES = ("polynomial", "constant")
 LEAST_OF_SPARSITY = 0.97  # of what was asked: kernels of few weights round it down
 
 
@@ -72,17 +74,40 @@ class FineTuning:
 class Pruning:
     """Which weights of convolutions and dense layers become zero, and the training around it.
 
-    `sparsity` is their share, above 0 and below 1; `pattern` (m, n) instead asks for m zeros in
-    every n consecutive weights.
+    Attributes:
+        training: the training around it.
+        sparsity: their share, above 0 and below 1.
+        pattern: (m, n) instead asks for m zeros in every n consecutive input channels.
+        block: (inputs, outputs), the size of the blocks of a dense kernel that become zero together;
+            convolutions are pruned weight by weight all the same.
+        schedule: "polynomial" raises the share from 0 over two thirds of the training, "constant" has it from
+            the first step on.
     """
 
     training: FineTuning
     sparsity: float = 0.5
     pattern: tuple[int, int] | None = None
+    block: tuple[int, int] | None = None
+    schedule: Literal["polynomial", "constant"] = "polynomial"
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
             raise InputError(f"sparsity is {self.sparsity}; it takes a share above 0 and below 1")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"the schedule of pruning is {self.schedule!r}; it takes {' or '.join(SCHEDULES)}")
+        if self.block and min(self.block) < 1:
+            raise InputError(f"blocks of {self.block[0]}×{self.block[1]} are none; both sides are at least 1")
+        if self.block and self.pattern:
+            raise InputError("a pattern has no blocks; give a share of zeros, or leave the blocks out")
+
+    @property
+    def expected(self) -> float:
+        """The share of zeros that must come of it."""
+        return self.pattern[0] / self.pattern[1] if self.pattern else self.sparsity
+
+    def description(self) -> dict[str, Any]:
+        """What was asked, without the training."""
+        return {name: getattr(self, name) for name in ("sparsity", "pattern", "block", "schedule")}
 
 
 @dataclass(frozen=True)
@@ -99,12 +124,13 @@ class Clustering:
 
 def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> dict[str, Any]:
     """Prune, then cluster, the graph's kernels in place; what was asked and how it went, for the report."""
-    record: dict[str, Any] = {}
+    kernels = (each for each in graph.operations.values() if "kernel" in each.weights)
+    record: dict[str, Any] = {"left_alone": [each.name for each in kernels if not each.compressible]}
     if prune:
-        options = prune.training.options() | {"sparsity": prune.sparsity, "pattern": prune.pattern}
+        options = prune.training.options() | prune.description()
         weights, history = worker.train("prune", graph, options, prune.training.stream())
         graph.set_weights(weights)
-        record["prune"] = {"sparsity": prune.sparsity, "pattern": prune.pattern, "history": history}
+        record["prune"] = prune.description() | {"history": history}
     if cluster:
         options = cluster.training.options() | {"clusters": cluster.clusters, "preserve_sparsity": bool(prune)}
         weights, history = worker.train("cluster", graph, options, cluster.training.stream())
@@ -134,11 +160,21 @@ def train_quantized(
     return {"epochs": training.epochs, "history": history}
 
 
-def faults(found: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:
+def faults(path: str | os.PathLike[str], found: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:
     """What of the structure that was asked for is not in the file."""
     result = []
-    if prune and found.sparsity < LEAST_OF_SPARSITY * (0.5 if prune.pattern else prune.sparsity):
+    if prune and found.sparsity < LEAST_OF_SPARSITY * prune.expected:
         result.append(f"only {found.sparsity:.1%} of the kernels' weights are zero")
+    if prune and prune.pattern:
+        share = pattern_share(kernels(path), *prune.pattern)
+        if share < 1:
+            result.append(
+                f"only {share:.1%} of the kernels have {prune.pattern[0]} zeros in {prune.pattern[1]} weights"
+            )
+    if prune and prune.block:
+        share = zero_blocks(kernels(path), *prune.block)
+        if share < LEAST_OF_SPARSITY * prune.sparsity:
+            result.append(f"only {share:.1%} of the dense kernels' blocks are zero")
     if cluster and found.values_per_channel > cluster.clusters:
         result.append(f"a kernel has {found.values_per_channel} different values in a channel")
     return result

@@ -9,7 +9,7 @@ operation's name.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,15 @@ class Operation:
     variables: dict[str, Any] = field(default_factory=dict)
     trainable: list[str] = field(default_factory=list)
 
+    @property
+    def compressible(self) -> bool:
+        """Whether pruning and clustering may change its kernel.
+
+        Depthwise kernels are left alone: they hold few of the weights and lose most by it, and TF-MOT
+        does not touch them either.
+        """
+        return self.kind in ("conv2d", "dense") and "kernel" in self.trainable
+
 
 @dataclass
 class Graph:
@@ -60,6 +69,19 @@ class Graph:
                 readers[name].append(operation)
         return readers
 
+    def logits(self, output: str) -> str:
+        """What the softmax takes that an output is, or the output itself."""
+        operation = self.operations[output]
+        return operation.inputs[0] if operation.attributes.get("function") == "softmax" else output
+
+    def copy(self) -> Graph:
+        """Another graph with the same constants and variables, whose operations can be given others."""
+        operations = {
+            name: replace(operation, inputs=list(operation.inputs), weights=dict(operation.weights))
+            for name, operation in self.operations.items()
+        }
+        return Graph(self.name, operations, list(self.inputs), list(self.outputs))
+
     def remove(self, operation: Operation) -> None:
         """Take out an operation with one input; its readers take that input instead."""
         (source,) = operation.inputs
@@ -67,6 +89,16 @@ class Graph:
             reader.inputs = [source if name == operation.name else name for name in reader.inputs]
         self.outputs = [source if name == operation.name else name for name in self.outputs]
         del self.operations[operation.name]
+
+    def insert_after(self, operation: Operation, new: Operation) -> None:
+        """Put in an operation that takes another's output; all that read that read the new one instead."""
+        for reader in self.operations.values():
+            reader.inputs = [new.name if name == operation.name else name for name in reader.inputs]
+        self.outputs = [new.name if name == operation.name else name for name in self.outputs]
+        order = list(self.operations)
+        order.insert(order.index(operation.name) + 1, new.name)
+        self.operations[new.name] = new
+        self.operations = {name: self.operations[name] for name in order}
 
     def weights(self) -> Arrays:
         """All constants, as `operation:role`."""

@@ -105,10 +105,10 @@ def export_tflite(
     with clock("read"):
         graph = read_graph(model)
         normalization = moments.first_normalization(graph)
-        folds = passes.fold_batch_normalization(graph)
+        folds = passes.simplify(graph)
         cut = logits and passes.cut_softmax(graph)
         in_float = precision.float_operations(
-            graph, keep_float, {fold.normalization.name: fold.operation.name for fold in folds}
+            graph, keep_float, {name: fold.operation.name for fold in folds for name in fold.absorbed}
         )
     calibrating, evaluating = _check_data(graph, calibration, evaluation, input_range)
     compared = first(evaluating or calibrating or _probe(graph), COMPARED_SAMPLES)
@@ -172,7 +172,7 @@ def export_tflite(
             drop = verify.paired_drop(float_correct, found_correct) if labels is not None else None
             islands = precision.unexpected_islands(graph, found, in_float)
             structural = verify.structural_faults(mode, found, islands, parity, graph_error)
-            structural += fine_tuning.faults(found, prune, cluster)
+            structural += fine_tuning.faults(temporary, found, prune, cluster)
             lost = verify.accuracy_faults(mode, parity, drop, max_drop)
             verify.refuse([*structural, *(lost if gate else [])], path)
             kept = None
@@ -349,7 +349,7 @@ def _price(
 
 
 @contextlib.contextmanager
-def _carried_back(model: keras.Model, graph: Graph, folds: list[passes.FoldedNormalization]) -> Iterator[None]:
+def _carried_back(model: keras.Model, graph: Graph, folds: list[passes.Fold]) -> Iterator[None]:
     """The model with the graph's weights, for as long as the context lasts."""
     original = model.get_weights()
     try:

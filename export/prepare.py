@@ -71,7 +71,7 @@ def prepare(options: argparse.Namespace, integer: bool) -> Job:
         calibration=_calibration(options, model, dataset, chosen) if integer else None,
         evaluation=_evaluation(dataset, chosen),
         qat=_training(options, dataset, chosen, options.qat_epochs) if options.qat else None,
-        prune=Pruning(_training(options, dataset, chosen, PRUNING_EPOCHS), **options.prune) if options.prune else None,
+        prune=_pruning(options, dataset, chosen) if options.prune else None,
         cluster=Clustering(_training(options, dataset, chosen, CLUSTERING_EPOCHS), options.cluster)
         if options.cluster
         else None,
@@ -101,6 +101,8 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
     wanted = [name for name in ("qat", "prune", "cluster") if getattr(options, name)]
     if wanted and not trained and not options.data:
         raise InputError(f"--{wanted[0]} needs labelled images to train on; give --data")
+    if options.prune_block and (not options.prune or "pattern" in options.prune):
+        raise InputError("--prune-block shapes what --prune SPARSITY makes zero; give that, such as --prune 0.7")
     if options.cluster and options.cluster < 3:
         raise InputError(f"--cluster {options.cluster} is too few; it takes at least 3")
     without_data = not (trained or options.data or options.calibration or options.weights == "random")
@@ -222,6 +224,12 @@ def _folder(folder: Path, shape: Shape) -> np.ndarray:
 
 def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, np.ndarray] | None:
     return None if dataset is None else (PartImages(dataset.test, input_range.scale), dataset.test.labels)
+
+
+def _pruning(options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Pruning:
+    training = _training(options, dataset, input_range, PRUNING_EPOCHS)
+    block = tuple(options.prune_block) if options.prune_block else None
+    return Pruning(training, **options.prune, block=block, schedule=options.prune_schedule)
 
 
 def _training(options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange, epochs: int) -> FineTuning:

@@ -34,7 +34,8 @@ class Report:
             cost on this CPU (`export.latency`); None where nobody asked for any.
         qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
             None without quantization-aware training.
-        structure: what pruning and clustering were asked for, and their histories; None without.
+        structure: what pruning and clustering were asked for, their histories, and the operations whose kernels
+            they have `left_alone`; None without.
         sparsity, values_per_channel: share of zeros in the kernels of convolutions and dense layers
             of the file, and the most different values in an output channel.
         warnings: what seems wrong with the data.

@@ -1,7 +1,6 @@
 """Training that gives kernels a structure: zeros (pruning) or few different values (clustering), by TF-MOT.
 
-Kernels of convolutions and dense layers get it. Depthwise kernels are left alone: they hold few of the
-weights and lose most by it, and TF-MOT does not touch them either.
+Which kernels get it is `Operation.compressible`.
 """
 
 from __future__ import annotations
@@ -13,32 +12,35 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster as preserving
 
-from export.graph import Graph, Operation
+from export.graph import Graph
 from export.wire import Arrays
 from export.worker import training
-
-STRUCTURED = ("conv2d", "dense")
 
 
 def prune(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[Arrays, training.History]:
     """Train with ever more of the smallest weights at zero.
 
     Args:
-        options: those of `training.fit`, and `sparsity`, the share of zeros that a polynomial schedule
-            reaches after two thirds of the steps, or `pattern` (m, n): m zeros in every n weights.
+        options: those of `training.fit`, and `sparsity`, the share of zeros, which the `schedule` "polynomial"
+            reaches after two thirds of the steps and "constant" at once; or `pattern` (m, n): m zeros in
+            every n weights. `block` (rows, columns) is the size of what becomes zero together in dense kernels.
     """
     steps = options["steps_per_epoch"] * options["epochs"]
+    frequency = max(1, steps // 50)
     sparsity = tfmot.sparsity.keras
+    settings: dict[str, Any] = {}
     if options["pattern"]:
-        schedule = sparsity.ConstantSparsity(0.5, begin_step=0, frequency=max(1, steps // 50))
-        settings = {"pruning_schedule": schedule, "sparsity_m_by_n": tuple(options["pattern"])}
+        settings["sparsity_m_by_n"] = tuple(options["pattern"])
+    if options["pattern"] or options["schedule"] == "constant":
+        schedule = sparsity.ConstantSparsity(options["sparsity"], begin_step=0, frequency=frequency)
     else:
-        end, frequency = max(1, 2 * steps // 3), max(1, steps // 50)
-        schedule = sparsity.PolynomialDecay(0.0, options["sparsity"], 0, end, frequency=frequency)
-        settings = {"pruning_schedule": schedule}
+        schedule = sparsity.PolynomialDecay(0.0, options["sparsity"], 0, max(1, 2 * steps // 3), frequency=frequency)
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
-        return sparsity.prune_low_magnitude(layer, **settings) if _is_structured(layer.operation) else layer
+        if not layer.operation.compressible:
+            return layer
+        block = {"block_size": tuple(options["block"])} if options["block"] and layer.operation.kind == "dense" else {}
+        return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule, **settings, **block)
 
     model, layers = training.build(graph, wrap)
     history = training.fit(model, layers, options, connection, "pruning", sparsity.UpdatePruningStep())
@@ -54,7 +56,7 @@ def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[
     """
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
-        if not _is_structured(layer.operation):
+        if not layer.operation.compressible:
             return layer
         wrapped = preserving.cluster_weights(
             layer,
@@ -73,7 +75,3 @@ def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[
     model, layers = training.build(graph, wrap)
     history = training.fit(model, layers, options, connection, "clustering")
     return training.results(layers), history
-
-
-def _is_structured(operation: Operation) -> bool:
-    return operation.kind in STRUCTURED and "kernel" in operation.trainable

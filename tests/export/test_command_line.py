@@ -128,6 +128,18 @@ BAD = {
     "qat without int8": (lambda p, m: ["lenet5", "--qat"], "--qat trains for int8 and the mode is float32"),
     "prune without data": (lambda p, m: [m, "--prune", 0.5], "--prune needs labelled images to train on; give --data"),
     "prune everything": (lambda p, m: [m, "--prune", 1], "'1' is no share between 0 and 1, such as 0.7, nor a pattern"),
+    "block of nothing": (
+        lambda p, m: ["lenet5", "--prune", "2:4", "--prune-block", 1, 4],
+        "--prune-block shapes what --prune SPARSITY makes zero; give that",
+    ),
+    "keep float in float": (
+        lambda p, m: ["lenet5", "--weights", "random", "--keep-float", "c1"],
+        "layers can be kept in float in int8 files",
+    ),
+    "keep what is not there": (
+        lambda p, m: ["lenet5", "--weights", "random", "--int8", "--keep-float", "conv1"],
+        "the model has no layer 'conv1' to keep in float; near names are ",
+    ),
     "two clusters": (lambda p, m: ["lenet5", "--cluster", 2], "--cluster 2 is too few; it takes at least 3"),
     "two modes": (lambda p, m: [m, "--int8", "--float32"], "not allowed with argument"),
     "missing folder": (lambda p, m: ["lenet5", "--data", p / "nothing"], "nothing"),

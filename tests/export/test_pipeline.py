@@ -195,9 +195,3 @@ def test_pruning_clustering_and_qat_keep_each_others_structure(lenet, mnist, tmp
     assert (kernel == 0).mean() >= 0.69
     assert len(np.unique(kernel)) <= 16
     assert train.accuracy(carried, mnist.test) == pytest.approx(report.keras_accuracy)
-
-
-def test_two_of_four_weights_are_zero(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
-    training = FineTuning.on_arrays(mnist.train.images(slice(640)), mnist.train.labels[:640], epochs=1)
-    report = export_tflite(lenet, tmp_path / "a.tflite", prune=Pruning(training, pattern=(2, 4)), worker=worker)
-    assert 0.49 <= report.sparsity <= 0.6
