@@ -9,20 +9,20 @@ from html import escape
 
 import numpy as np
 
-COLOURS = 6
+COLOURS = 8
 WIDTH, HEIGHT = 520, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
-LABEL_STEP = 16
+MOST_DOTS = 12
 BINS = 80
 
 
 @dataclass(frozen=True)
 class Point:
-    """One mark: where it is, what stands beside it, and what a pointer over it shows."""
+    """One mark: where it is, the name of its series, what a pointer over it shows, and its series' colour."""
 
     x: float
     y: float
-    label: str
+    name: str
     detail: str
     colour: int
 
@@ -44,23 +44,24 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
     line = " ".join(f"{x_scale(point.x):.1f},{y_scale(point.y):.1f}" for point in front(points))
     parts.append(f'<polyline class="front" points="{line}"/>')
     parts += _marks(points, x_scale, y_scale)
-    return _svg(parts, f"{y_title} against {x_title}")
+    return _svg(parts, f"{y_title} against {x_title}") + _legend(points)
 
 
 def lines(series: Sequence[Sequence[Point]], x_title: str, y_title: str, from_zero: bool) -> str:
-    """Return one line for each series, labelled at its end."""
+    """Return one line for each series, with dots on it, smaller ones where there are many."""
     points = [point for each in series for point in each]
-    x_scale, _ = _linear_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
-    ticks = sorted({point.x for point in points})
-    x_ticks = ticks if len(ticks) <= 8 else [ticks[0], ticks[-1]]
+    x_scale, x_ticks = _linear_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
+    places = sorted({point.x for point in points})
+    if len(places) <= 8 and all(place.is_integer() for place in map(float, places)):
+        x_ticks = places
     lowest = [0.0] if from_zero else []
     y_scale, y_ticks = _linear_scale([*lowest, *(point.y for point in points)], HEIGHT - BOTTOM, TOP)
     parts = _axes(x_scale, x_ticks, y_scale, y_ticks, x_title, y_title)
     for each in series:
         path = " ".join(f"{x_scale(point.x):.1f},{y_scale(point.y):.1f}" for point in each)
         parts.append(f'<polyline class="line c{each[0].colour % COLOURS}" points="{path}"/>')
-    parts += _marks(points, x_scale, y_scale)
-    return _svg(parts, f"{y_title} against {x_title}")
+        parts += _marks(each, x_scale, y_scale, radius=5 if len(each) <= MOST_DOTS else 2)
+    return _svg(parts, f"{y_title} against {x_title}") + _legend(points)
 
 
 def histograms(rows: Sequence[tuple[str, Sequence[float], float, int]], unit: Callable[[float], str]) -> str:
@@ -142,28 +143,24 @@ def _axes(
     return parts
 
 
-def _marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> list[str]:
-    """Return the dots, and their labels on the side with more room, moved down where they would overlap."""
-    parts = []
-    taken: list[float] = []
-    for point in sorted(points, key=lambda each: -each.y):
-        x, y = x_scale(point.x), y_scale(point.y)
-        parts.append(
-            f'<circle class="c{point.colour % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
-            f"<title>{escape(point.detail)}</title></circle>"
-        )
-        if not point.label:
-            continue
-        line = y + 4
-        while any(abs(line - other) < LABEL_STEP for other in taken):
-            line += LABEL_STEP
-        taken.append(line)
-        right = x < (LEFT + WIDTH) / 2
-        parts.append(
-            f'<text class="label" x="{x + 9 if right else x - 9:.1f}" y="{line:.1f}" '
-            f'text-anchor="{"start" if right else "end"}">{escape(point.label)}</text>'
-        )
-    return parts
+def _marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale, radius: int = 5) -> list[str]:
+    return [
+        f'<circle class="c{point.colour % COLOURS}" cx="{x_scale(point.x):.1f}" cy="{y_scale(point.y):.1f}" '
+        f'r="{radius}">'
+        f"<title>{escape(point.detail)}</title></circle>"
+        for point in points
+    ]
+
+
+def _legend(points: Sequence[Point]) -> str:
+    """Return the name and the colour of each series."""
+    names = dict.fromkeys((point.name, point.colour % COLOURS) for point in points)
+    entries = "".join(
+        f'<li><svg viewBox="0 0 12 12" aria-hidden="true"><circle class="c{colour}" cx="6" cy="6" r="5"/></svg>'
+        f"{escape(name)}</li>"
+        for name, colour in names
+    )
+    return f'<ul class="legend">{entries}</ul>'
 
 
 def _svg(parts: Sequence[str], title: str) -> str:

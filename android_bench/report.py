@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from html import escape
@@ -27,6 +26,7 @@ STYLE = Path(__file__).parent / "report.css"
 MOST_OPERATORS = 12
 SHORTEST_SUSTAINED_US = 5e6
 WINDOWS = 40
+FEWEST_IN_WINDOW = 5
 VARYING: tuple[tuple[str, Callable[[Row], Any], str], ...] = (
     ("target", lambda row: row.target, "{}"),
     ("runtime", lambda row: row.runtime, "{}"),
@@ -118,6 +118,7 @@ def page(summaries: Sequence[Summary]) -> str:
     period = times[0][:10] if times[0][:10] == times[-1][:10] else f"{times[0][:10]} to {times[-1][:10]}"
     targets = {row.target for row in rows}
     labels = label(summaries)
+    unchecked = any(row.output_check is None for row in rows)
     sections = [
         ("Figures", _figures(summaries)),
         ("Accuracy against latency", _accuracy(summaries, labels)),
@@ -140,7 +141,7 @@ def page(summaries: Sequence[Summary]) -> str:
         f"<h1>Latency of {models} model{'s' * (models > 1)}</h1>"
         f'<p class="soft">{len(rows)} measurements on {len(targets)} target{"s" * (len(targets) > 1)}, {period} (UTC). '
         "Milliseconds for one inference at batch 1. Every output was compared with LiteRT's on the same file before "
-        "its latency counted.</p>"
+        f"its latency counted{', except those marked unchecked' if unchecked else ''}.</p>"
         f"{body}</main></body></html>\n"
     )
 
@@ -148,15 +149,15 @@ def page(summaries: Sequence[Summary]) -> str:
 def label(summaries: Sequence[Summary]) -> list[str]:
     """Return a short name for each: its model, and of its configuration what is not the same for all."""
     firsts = [summary.rows[0] for summary in summaries]
-    varying = [(value, form) for _, value, form in VARYING if len({value(row) for row in firsts}) > 1]
-    hashes: dict[str, set[str]] = defaultdict(set)
-    for row in firsts:
-        hashes[row.model].add(row.model_sha256)
-    names = []
-    for row in firsts:
-        name = f"{row.model} ({row.model_sha256[:6]})" if len(hashes[row.model]) > 1 else row.model
-        names.append(" · ".join([name, *(form.format(value(row)) for value, form in varying)]))
-    return names
+    varying = [
+        (value, form)
+        for name, value, form in VARYING
+        if len({value(row) for row in firsts}) > (len({row.runtime for row in firsts}) if name == "version" else 1)
+    ]
+    return [
+        " · ".join([name, *(form.format(value(row)) for value, form in varying)])
+        for row, name in zip(firsts, table.model_names(firsts), strict=True)
+    ]
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable[str] = (), wide: str = "") -> str:
@@ -174,11 +175,17 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable
 
 def _figures(summaries: Sequence[Summary]) -> str:
     rows = [figures(summary) for summary in summaries]
-    for row in rows:
-        row["sha256"] = row["sha256"][:12]
+    for row, name in zip(rows, _models(summaries), strict=True):
+        row["model"], row["sha256"] = name, row["sha256"][:12]
     left = {"model", "mode", "target", "runtime", "delegate", "emulated", "noisy", "sha256", "delegated", "output"}
-    kept = [name for name in rows[0] if any(str(row[name]) for row in rows)]
+    varying = [name for name in ("target", "runtime", "delegate") if len({row[name] for row in rows}) > 1]
+    order = dict.fromkeys(("model", "threads", "p50", *varying, *rows[0]))
+    kept = [name for name in order if any(str(row[name]) for row in rows)]
     return _table(kept, [[row[name] for name in kept] for row in rows], set(kept) - left)
+
+
+def _models(summaries: Sequence[Summary]) -> list[str]:
+    return table.model_names([summary.rows[0] for summary in summaries])
 
 
 def _colours(summaries: Sequence[Summary]) -> dict[str, int]:
@@ -189,38 +196,26 @@ def _colours(summaries: Sequence[Summary]) -> dict[str, int]:
 
 def _accuracy(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
     colours = _colours(summaries)
-    panels: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
-    for summary, name in zip(summaries, labels, strict=True):
+    panels: dict[str, list[Point]] = defaultdict(list)
+    for summary, name, model in zip(summaries, labels, _models(summaries), strict=True):
         row = summary.rows[0]
         if row.accuracy is not None and summary.p50_us is not None:
             detail = f"{name}: {100 * row.accuracy:.2f} %, {milliseconds(summary.p50_us)} ms"
-            point = Point(summary.p50_us / 1000, 100 * row.accuracy, "", detail, colours[row.model_sha256])
-            panels[row.target][row.model].append(point)
+            point = Point(summary.p50_us / 1000, 100 * row.accuracy, model, detail, colours[row.model_sha256])
+            panels[row.target].append(point)
     if not panels:
         return (
             '<p class="note">No measured file had an export report of its own hash beside it, so that no accuracy is '
             "known here.</p>"
         )
-    content = ""
-    for target, models in panels.items():
-        points = [point for each in models.values() for point in _named_once(each, models)]
-        content += (
-            f'<div class="panel"><h3>{escape(target)}</h3>{charts.scatter(points, "p50, ms", "accuracy, %")}</div>'
-        )
+    content = "".join(
+        f'<div class="panel"><h3>{escape(target)}</h3>{charts.scatter(points, "p50, ms", "accuracy, %")}</div>'
+        for target, points in panels.items()
+    )
     return (
         '<p class="note">One dot for each configuration of a file. Up and left is better; the dashed line joins the '
         f'dots that no other beats in both.</p><div class="panels">{content}</div>'
     )
-
-
-def _named_once(points: Sequence[Point], models: Mapping[str, Sequence[Point]]) -> list[Point]:
-    """Return the dots of one file, one of them labelled: the one at the side with room."""
-    name = next(model for model, each in models.items() if each is points)
-    everything = [math.log(point.x) for each in models.values() for point in each]
-    middle = (min(everything) + max(everything)) / 2
-    first, last = min(points, key=lambda each: each.x), max(points, key=lambda each: each.x)
-    chosen = last if math.log(last.x) <= middle else first
-    return [replace(point, label=name) if point is chosen else point for point in points]
 
 
 def _distributions(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
@@ -241,11 +236,10 @@ def _distributions(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
 
 def _over_time(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
     """Return the medians of successive windows of sustained repeats (`--seconds`), or nothing where there are none."""
-    colours = _colours(summaries)
     panels: dict[str, list[list[Point]]] = defaultdict(list)
     for summary, name in zip(summaries, labels, strict=True):
         row = max(summary.rows, key=lambda each: sum(each.samples_us))
-        if sum(row.samples_us) < SHORTEST_SUSTAINED_US:
+        if sum(row.samples_us) < SHORTEST_SUSTAINED_US or len(row.samples_us) < FEWEST_IN_WINDOW * WINDOWS:
             continue
         samples = np.asarray(row.samples_us)
         ends = np.cumsum(samples) / 1e6
@@ -253,8 +247,8 @@ def _over_time(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
         for part in np.array_split(np.arange(len(samples)), WINDOWS):
             median = float(np.median(samples[part]))
             detail = f"{name}: {milliseconds(median)} ms at {ends[part[-1]]:.0f} s"
-            points.append(Point(float(ends[part[-1]]), median / 1000, "", detail, colours[row.model_sha256]))
-        panels[row.target].append([*points[:-1], replace(points[-1], label=name)])
+            points.append(Point(float(ends[part[-1]]), median / 1000, name, detail, len(panels[row.target])))
+        panels[row.target].append(points)
     content = ""
     for target, series in panels.items():
         chart = charts.lines(series, "seconds", "median, ms", from_zero=True)
@@ -289,37 +283,44 @@ def _threads(summaries: Sequence[Summary]) -> str:
     for summary in summaries:
         row, median = summary.rows[0], summary.p50_us
         if median is not None:
-            groups[cell(replace(row, threads=1))][row.threads] = summary, median
-    scaling = [each for each in groups.values() if len(each) > 1]
-    if not scaling:
-        return ""
-    firsts = [each[min(each)] for each in scaling]
-    names = label([summary for summary, _ in firsts])
-    series = []
-    for number, (each, name, (_, slowest)) in enumerate(zip(scaling, names, firsts, strict=True)):
-        points = []
-        for threads, (_, median) in sorted(each.items()):
-            detail = f"{name}: {threads} threads, {milliseconds(median)} ms"
-            points.append(Point(threads, slowest / median, name if threads == max(each) else "", detail, number))
-        series.append(points)
-    chart = charts.lines(series, "threads", "times as fast as with the fewest", from_zero=True)
-    return f'<div class="panel">{chart}</div>'
+            groups[cell(replace(row, threads=1, cpus=[]))][row.threads] = summary, median
+    panels: dict[str, list[dict[int, tuple[Summary, float]]]] = defaultdict(list)
+    for each in groups.values():
+        if len(each) > 1:
+            panels[each[min(each)][0].rows[0].target].append(each)
+    content = ""
+    for target, scaling in panels.items():
+        names = label([each[min(each)][0] for each in scaling])
+        series = []
+        for number, (each, name) in enumerate(zip(scaling, names, strict=True)):
+            _, slowest = each[min(each)]
+            series.append(
+                [
+                    Point(
+                        threads, slowest / median, name, f"{name}: {threads} threads, {milliseconds(median)} ms", number
+                    )
+                    for threads, (_, median) in sorted(each.items())
+                ]
+            )
+        chart = charts.lines(series, "threads", "times as fast as with the fewest", from_zero=True)
+        content += f'<div class="panel"><h3>{escape(target)}</h3>{chart}</div>'
+    return f'<div class="panels">{content}</div>' if content else ""
 
 
 def _temperature(rows: Sequence[Row]) -> str:
     start = min(datetime.fromisoformat(row.time) for row in rows)
-    series: dict[str, list[Point]] = defaultdict(list)
+    series: dict[str, list[Point]] = {}
     for row in sorted(rows, key=lambda each: each.time):
         heat = row.temperature["after"]
         if heat is not None:
             minutes = (datetime.fromisoformat(row.time) - start).total_seconds() / 60
-            series[row.target].append(
-                Point(round(minutes, 1), heat, "", f"{row.model}: {heat:.1f} °C", len(series) - 1)
-            )
+            points = series.setdefault(row.target, [])
+            number = list(series).index(row.target)
+            points.append(Point(minutes, heat, row.target, f"{row.model}: {heat:.1f} °C", number))
     if not series:
         return '<p class="note">No target showed a temperature.</p>'
-    named = [[*points[:-1], replace(points[-1], label=target)] for target, points in series.items()]
-    return f'<div class="panel">{charts.lines(named, "minutes", "hottest sensor, °C", from_zero=False)}</div>'
+    chart = charts.lines(list(series.values()), "minutes", "hottest sensor, °C", from_zero=False)
+    return f'<div class="panel">{chart}</div>'
 
 
 def _notes(summaries: Sequence[Summary], labels: Sequence[str]) -> str:

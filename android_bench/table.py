@@ -23,6 +23,14 @@ def milliseconds(microseconds: float | None, unknown: str = "?") -> str:
     return f"{value:.{decimals}f}"
 
 
+def model_names(rows: Sequence[Row]) -> list[str]:
+    """Return the name of each row's model, with the start of its hash where several files have that name."""
+    hashes: dict[str, set[str]] = {}
+    for row in rows:
+        hashes.setdefault(row.model, set()).add(row.model_sha256)
+    return [f"{row.model} ({row.model_sha256[:6]})" if len(hashes[row.model]) > 1 else row.model for row in rows]
+
+
 def undelegated_reason(row: Row) -> str | None:
     """Return why no delegate took a node of an int8 graph, or None where one did or the graph is not int8."""
     if not row.integer_nodes or row.delegated_nodes != 0:
@@ -77,16 +85,16 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
         for name, value in {"target": lambda row: row.target, "delegate": lambda row: row.delegate}.items()
         if len({value(row) for row in firsts}) > 1
     }
-    for name in (*optional, "model", "runtime"):
-        table.add_column(name, overflow="fold")
-    for name in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for column in (*optional, "model", "runtime"):
+        table.add_column(column, overflow="fold")
+    for column in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
+        table.add_column(column, justify="right", no_wrap=True)
     lines = []
-    for summary, row in zip(summaries, firsts, strict=True):
+    for summary, row, name in zip(summaries, firsts, model_names(firsts), strict=True):
         values = [value(row) for value in optional.values()]
         table.add_row(
             *values,
-            row.model,
+            name,
             f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else ""),
             str(row.threads),
             milliseconds(summary.p50_us),
@@ -97,7 +105,7 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
             delegated(row),
             f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
         )
-        place = ", ".join([*values, row.model, row.runtime, f"{row.threads} thread{'s' * (row.threads > 1)}"])
+        place = ", ".join([*values, name, row.runtime, f"{row.threads} thread{'s' * (row.threads > 1)}"])
         lines += [f"{place}: {note}" for note in notes(summary)]
     console.print(table)
     for line in lines:

@@ -354,7 +354,7 @@ def delegation(text: str, delegate: str, graph: Graph) -> dict[str, Any]:
     elif applied and "completely" in applied.group(1):
         delegated, partitions = graph.nodes, 1
     elif applied:
-        kernels = re.search(r"w/ (\d+) delegate k", applied.group(1))
+        kernels = re.search(r"w/ (\d+) delegate", applied.group(1))
         partitions = int(kernels.group(1)) if kernels else None
     return {
         "nodes": graph.nodes,

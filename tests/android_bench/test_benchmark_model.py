@@ -197,7 +197,7 @@ def test_runs_that_all_took_the_same():
     [
         ("applied XNNPACK delegate, and the model graph will be completely executed", "xnnpack", (9, 1)),
         (
-            "XNNPACK delegate, and the model graph will be partially executed w/ 3 delegate k.",
+            "XNNPACK delegate, and the model graph will be partially executed w/ 3 delegate.",
             "xnnpack",
             (None, 3),
         ),

@@ -2,6 +2,7 @@ import csv
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -117,7 +118,8 @@ def test_the_front_holds_what_no_other_beats():
 
 def test_marks_lie_inside_the_chart():
     points = [Point(x, y, "a", "", 0) for x, y in [(0.002, 91), (0.5, 99.2), (140, 97)]]
-    drawn = charts.scatter(points, "x", "y")
+    drawn, _, legend = charts.scatter(points, "x", "y").partition("<ul")
+    assert legend.count(">a<") == 1
     for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn):
         assert charts.LEFT <= float(x) <= charts.WIDTH - charts.RIGHT
         assert charts.TOP <= float(y) <= charts.HEIGHT - charts.BOTTOM
@@ -145,14 +147,20 @@ def test_the_command(rows, tmp_path, capsys):
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_opens_it_without_a_complaint_and_without_sideways_scrolling(rows, tmp_path, width):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_opens_it_without_a_complaint_and_without_sideways_scrolling(rows, tmp_path, width, scheme):
+    """In a frame, because Chromium's own window is never narrower than 500 pixels."""
     report.write(rows, tmp_path / "report.html")
-    page = tmp_path / "report.html"
-    probe = "<script>document.title = String(document.documentElement.scrollWidth <= innerWidth)</script></body>"
-    page.write_text(page.read_text().replace("</body>", probe))
+    text = (tmp_path / "report.html").read_text().replace("(prefers-color-scheme: dark)", "all" * (scheme == "dark"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<body><iframe srcdoc="{escape(text)}" style="width: {width}px; height: 900px; border: 0"></iframe><script>'
+        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "document.title = `${page.clientWidth} ${page.scrollWidth}` }</script></body>"
+    )
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
     process = subprocess.run(
-        [*command, f"--window-size={width},1000", page.as_uri()], capture_output=True, text=True, timeout=120
+        [*command, "--hide-scrollbars", frame.as_uri()], capture_output=True, text=True, timeout=120
     )
-    assert "<title>true</title>" in process.stdout
+    assert f"<title>{width} {width}</title>" in process.stdout
     assert "CONSOLE" not in process.stderr
