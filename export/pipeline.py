@@ -23,6 +23,7 @@ from export.graph import Graph
 from export.interpreter import Interpreter
 from export.latency import latency_ratio
 from export.layer_errors import layer_errors
+from export.quiet import quiet_stderr
 from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
@@ -152,7 +153,8 @@ def export_tflite(
             if keras_model:
                 with clock("carry back"), _carried_back(model, graph, folds):
                     keras_correct = _correct(lambda batch: verify.keras_outputs(model, batch), evaluating, labels)
-                    model.save(files.enter_context(replacing(keras_model)))
+                    with quiet_stderr():  # saving imports TensorFlow under every backend, which greets at length
+                        model.save(files.enter_context(replacing(keras_model)))
             with clock("convert"):
                 samples = {"samples": calibrating} if calibrating and ranges is None else {}
                 content = worker.convert(
