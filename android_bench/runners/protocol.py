@@ -72,6 +72,12 @@ def _died(job: Job, stderr: str, code: int, target: str) -> str:
 def _explain(job: Job, kind: str, message: str, target: str) -> str:
     runtime = job.configuration.runtime
     message = " ".join(message.split())
+    old = re.search(r"version `?(GLIBC_[\d.]+)'? not found", message)
+    if kind == "runtime" and old:
+        return (
+            f"{runtime} on {target} needs {old.group(1)}, and its C library is older; take tflite-runtime there, "
+            "or a newer system"
+        )
     if kind == "runtime":
         return f"{runtime} cannot be imported on {target} ({message}); {INSTALL[runtime]}"
     if kind == "threads":

@@ -46,6 +46,7 @@ class TestBoard:
 
     Attributes:
         ssh_command: ssh with the options that find this board, for $ANDROID_BENCH_SSH.
+        temporary: its temporary folder, as this machine sees it.
     """
 
     __test__ = False
@@ -59,8 +60,8 @@ class TestBoard:
         for name in ("host_key", "user_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-        self._temporary = folder / "tmp"
-        self._temporary.mkdir()
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -114,12 +115,12 @@ class TestBoard:
 
     def temporary_files(self) -> list[Path]:
         """Return the files that lie in the board's temporary folder."""
-        return [path for path in self._temporary.rglob("*") if path.is_file()]
+        return [path for path in self.temporary.rglob("*") if path.is_file()]
 
     def _enter(self, folder: Path) -> str:
         """Return the script in whose hands sshd puts every command."""
         if not self._arm:
-            return f'#!/bin/sh\nTMPDIR={self._temporary} exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+            return f'#!/bin/sh\nTMPDIR={self.temporary} exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
         sandbox = Sandbox(folder / "root", {}, "cortex-a72", libraries=arm_userland())
         return f'#!/bin/sh\nexec unshare --mount {sandbox.script()} "$SSH_ORIGINAL_COMMAND"\n'
 

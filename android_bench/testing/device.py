@@ -50,6 +50,7 @@ class Faults:
 
     Attributes:
         unauthorized: never accepts the host's key (from the next connection on).
+        offline: never answers the host's greeting (from the next connection on).
         disk_full: no file can be pushed.
         hang_up_at: the cable is pulled when a shell command holds this text; it can be plugged in again.
         cut_output_at: the standard output of commands that hold this text ends in the middle.
@@ -57,6 +58,7 @@ class Faults:
     """
 
     unauthorized: bool = False
+    offline: bool = False
     disk_full: bool = False
     hang_up_at: str | None = None
     cut_output_at: str | None = None
@@ -170,6 +172,8 @@ class Connection:
                 stream.close()
 
     def _greet(self) -> None:
+        if self.device.faults.offline:
+            return
         if self.device.faults.unauthorized:
             self.send(Message(protocol.AUTH, protocol.AUTH_TOKEN, 0, os.urandom(20)))
         else:

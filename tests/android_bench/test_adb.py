@@ -275,6 +275,20 @@ def test_unauthorized(server, plug, models, capsys):
     assert "accept the question on its screen" in complaint(capsys)
 
 
+def test_offline(server, plug, models, capsys):
+    device = plug()
+    device.faults.offline = True
+    connecting = subprocess.Popen([server, "connect", device.serial], stdout=subprocess.DEVNULL)
+    try:
+        while not adb.devices():
+            pass
+        assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
+        assert f"device {device.serial} is offline: it does not answer" in complaint(capsys)
+    finally:
+        connecting.terminate()
+        connecting.wait()
+
+
 def test_a_device_of_32_bits(server, plug, models, capsys):
     connect(server, plug(properties={"ro.product.cpu.abilist64": ""}))
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from android_bench import results
+from android_bench.__main__ import main
 from android_bench.errors import InputError
 
 
@@ -80,6 +81,26 @@ def test_a_foreign_file_is_refused_in_one_line_and_kept(tmp_path, content, messa
             use(path)
         assert "\n" not in str(caught.value)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b'{"schema": "android_bench.row/2"', "line 1 is cut off"), (b'{"schema": "android_bench.row/1"}\n', "row/1")],
+)
+def test_commands_refuse_such_a_file_with_exit_code_2(tmp_path, capsys, command, content, message):
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content)
+    assert main([command, str(path), str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_row_has_samples_or_statistics(tmp_path, make_row):
+    with pytest.raises(InputError):
+        results.append(tmp_path / "results.jsonl", [make_row(samples_us=[])])
 
 
 def test_a_row_cut_off_after_whole_rows_names_its_line(tmp_path, make_row):

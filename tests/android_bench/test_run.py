@@ -16,6 +16,7 @@ from android_bench.errors import InputError, Refused
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
+from android_bench.runners import protocol
 from android_bench.targets.local import RUNNER, LocalTarget
 
 pytestmark = pytest.mark.usefixtures("litert")
@@ -76,6 +77,30 @@ def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(models
     error = capsys.readouterr().err.strip()
     assert "does not know FULLY_CONNECTED version 12" in error
     assert "\n" not in error
+
+
+def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys):
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    flatbuffers = pytest.importorskip("flatbuffers")
+    model = schema.ModelT.InitFromPackedBuf((models / "int8.tflite").read_bytes())
+    (code,) = [each for each in model.operatorCodes if each.builtinCode == schema.BuiltinOperator.FULLY_CONNECTED]
+    code.version = 99
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "future.tflite").write_bytes(builder.Output())
+    assert run(tmp_path / "future.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
+    error = capsys.readouterr().err.strip()
+    assert "does not know FULLY_CONNECTED version 99" in error
+    assert "\n" not in error
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_a_c_library_older_than_the_runtime_is_named(models):
+    job = Job(open_model(models / "int8.tflite"), LITERT, None, 1, 0, 60)
+    message = "/lib/libc.so.6: version `GLIBC_2.34' not found (required by libLiteRt.so)"
+    document = json.dumps({"error": {"kind": "runtime", "message": message}})
+    with pytest.raises(InputError, match=r"needs GLIBC_2\.34, and its C library is older; take tflite-runtime"):
+        protocol.document(job, document, "", 1, "ssh:pi")
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """A real sshd on loopback. Its userland is this machine's, and in the slow test one of ARM."""
 
+import json
+import subprocess
 import sys
 
 import pytest
@@ -93,6 +95,29 @@ def test_nothing_listens(board, models, capsys):
 def test_a_name_that_would_be_an_option():
     with pytest.raises(InputError, match="name the board"):
         SshTarget("-oProxyCommand=evil")
+
+
+def test_a_c_library_that_is_too_old(board, models, tmp_path, capsys):
+    probe = {"python": [3, 9], "architecture": "aarch64", "glibc": [2, 31], "cpus": [0], "numpy": True, "runtimes": []}
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{json.dumps({**probe, 'temporary': '/tmp', 'user': 0})}'\n")
+    python.chmod(0o755)
+    assert run(models / "int8.tflite", "--target", "ssh:board", "--remote-python", python, *FEW) == 2
+    assert "its glibc 2.31 on aarch64 is too old for ai-edge-litert 2" in complaint(capsys)
+
+
+def test_no_space_left_there(board, models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", board.temporary], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount a small disk")
+    try:
+        words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--output", output]
+        assert run(models / "int8.tflite", *words) == 2
+        assert "no space left in" in complaint(capsys)
+        assert not output.exists()
+    finally:
+        subprocess.run(["umount", board.temporary], check=True)
 
 
 @pytest.mark.parametrize(
