@@ -9,13 +9,10 @@ the float model; logits are compared before any softmax, on the whole evaluation
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
-import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import interleaved
@@ -28,7 +25,7 @@ from export.interpreter import Interpreter
 from keras_classics.errors import InputError, command_line
 from keras_classics.files import write_json, write_text
 
-MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 SURE = 0.5
 ROUNDS = 15
 MADE = {
@@ -160,12 +157,9 @@ def main() -> None:
         for name, path in files.items()
     }
     about = {
-        "date": datetime.date.today().isoformat(),
-        "machine": interleaved.machine(),
-        "versions": {name: version(name) for name in ("keras", "tensorflow", "ai-edge-litert", "litert-quantizer")}
-        | {"python": platform.python_version()},
         "photos": len(images),
         "subjects": len(set(subjects)),
+        "made": interleaved.footnote("keras", "tensorflow", "ai-edge-litert", "litert-quantizer"),
     }
     write_json(options.output / "agreement.json", about | {"files": rows})
     table = _markdown(rows, about)
@@ -194,8 +188,7 @@ def _markdown(rows: dict[str, dict], about: dict) -> str:
             f"| {row['ties']:.1%} | {row['kl']:.3f} "
             f"| {latency['ratio']:.3f} ({latency['low']:.3f}–{latency['high']:.3f}) |"
         )
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    return "\n".join([*lines, "", f"{about['date']}, {about['machine']}; {versions}.", ""])
+    return "\n".join([*lines, "", about["made"], ""])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import platform
@@ -11,10 +12,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 BLOCK = 10
 
 
@@ -37,9 +41,9 @@ class Ratio:
         return f"{self.ratio:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
-def rounds(tasks: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+def rounds(tasks: Mapping[str, Callable[[], T]], count: int) -> dict[str, list[T]]:
     """What each task measured in each round; the order within a round is random."""
-    found: dict[str, list[float]] = {name: [] for name in tasks}
+    found: dict[str, list[T]] = {name: [] for name in tasks}
     for _ in range(count):
         for name in random.sample(list(tasks), len(tasks)):
             found[name].append(tasks[name]())
@@ -88,6 +92,12 @@ def machine() -> str:
     found = re.search(r"model name\s*: (.*)", text)
     name = found[1] if found else platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def footnote(*packages: str) -> str:
+    """Date, machine and versions, as they stand under each table."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{datetime.date.today().isoformat()}, {machine()}; Python {platform.python_version()}, {versions}."
 
 
 def litert(path: str | os.PathLike[str], threads: int = 1) -> Callable[[], object]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 started = time.perf_counter()
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the one backend that every producer takes
@@ -27,20 +27,20 @@ import tensorflow as tf  # noqa: E402
 import keras_classics as kc  # noqa: E402
 from export import Worker, export_tflite  # noqa: E402
 
-Samples = np.ndarray | None
-
 
 def ours(ptq: str) -> Callable[..., None]:
     """This library; a started worker is part of the imports."""
     worker = Worker()
 
-    def produce(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
-        export_tflite(model, output, mode, calibration=samples, ptq=ptq, gate=False, worker=worker)
+    def produce(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
+        export_tflite(
+            model, output, mode, calibration=samples if len(samples) else None, ptq=ptq, gate=False, worker=worker
+        )
 
     return produce
 
 
-def stock(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+def stock(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
     """`TFLiteConverter.from_keras_model` as TensorFlow's guide has it."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if mode != "float32":
@@ -52,9 +52,9 @@ def stock(model: keras.Model, mode: str, samples: Samples, output: Path) -> None
     output.write_bytes(converter.convert())
 
 
-def keras_export(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+def keras_export(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
     """Keras's own `model.export(format="litert")`."""
-    settings = {} if mode == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    settings: dict[str, Any] = {} if mode == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
     if mode == "int8":
         settings |= {
             "representative_dataset": lambda: ([sample[None]] for sample in samples),
@@ -65,12 +65,12 @@ def keras_export(model: keras.Model, mode: str, samples: Samples, output: Path) 
     model.export(output, format="litert", verbose=False, **settings)
 
 
-def quantizer(model: keras.Model, mode: str, samples: Samples, output: Path) -> None:
+def quantizer(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
     """The LiteRT (AI Edge) quantizer's own recipe, on the converter's float32 file."""
     from litert_quantizer import recipe
     from litert_quantizer.quantizer import Quantizer
 
-    stock(model, "float32", None, output)
+    stock(model, "float32", samples, output)
     found = Quantizer(bytearray(output.read_bytes()))
     if mode == "dynamic":
         found.load_quantization_recipe(recipe.dynamic_wi8_afp32())
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--calibration", type=Path)
     options = parser.parse_args()
-    samples = np.load(options.calibration) if options.calibration else None
+    samples = np.load(options.calibration) if options.calibration else np.empty(0)
     produce = PRODUCERS[options.producer]()
     imported = time.perf_counter()
     model = build(options.model, options.weights, options.producer)
@@ -139,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,159 @@
+"""What an export costs, in seconds and in memory, beside the converter on the Keras model and Keras's own export.
+
+    python benchmarks/export_cost.py [--rounds N] [--case CASE…] [--output FOLDER]
+
+Every export runs in a process of its own, in random order, as many times as there are rounds. Imports (and,
+for this library, the start of its worker) are a column of their own. Memory is the greatest sum over the
+process and its children, sampled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import interleaved
+import numpy as np
+import produce
+from rich.console import Console
+
+from keras_classics.errors import command_line
+from keras_classics.files import write_json, write_text
+
+IMAGES = 100
+PEERS = ("converter", "Keras")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of export: what of, in which mode, and which way of ours."""
+
+    model: str
+    mode: str
+    ours: str = "ours"
+
+
+CASES = {
+    "MobileNetV2 float32": Case("mobilenet_v2", "float32"),
+    "MobileNetV2 int8": Case("mobilenet_v2", "int8", "ours, plain"),
+    "VGG-16 float32": Case("vgg16", "float32"),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the imports, of building the model and of the export, and peak memory in bytes."""
+
+    imports: float
+    build: float
+    export: float
+    memory: int
+
+
+def measure(case: Case, producer: str, folder: Path, calibration: Path) -> Cost:
+    """One export in a process of its own."""
+    command = [sys.executable, produce.__file__, producer, case.model, case.mode, str(folder / "model.tflite")]
+    if case.mode == "int8":
+        command += ["--calibration", str(calibration)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    memory = 0
+    while process.poll() is None:
+        memory = max(memory, _resident(process.pid))
+        time.sleep(0.02)
+    assert process.stdout is not None
+    text = process.stdout.read()
+    if process.returncode:
+        raise SystemExit(f"{producer} failed on {case}: {' '.join(command)}")
+    return Cost(**json.loads(text.splitlines()[-1]), memory=memory)
+
+
+def _resident(process: int) -> int:
+    """Bytes of memory that the process and its children hold."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        children = [int(child) for path in Path(f"/proc/{process}/task").glob("*/children") for child in _words(path)]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(_resident, children))
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+@command_line
+def main() -> None:
+    """Measure all cases, and write `export_cost.md` and `export_cost.json`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--output", type=Path, default=Path("benchmark-output"))
+    options = parser.parse_args()
+    found: dict[str, dict[str, list[Cost]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calibration = folder / "calibration.npy"
+        np.save(calibration, np.random.default_rng(0).normal(size=(IMAGES, 224, 224, 3)).astype(np.float32))
+        for label in options.case:
+            case = CASES[label]
+            tasks = {
+                producer: lambda case=case, producer=producer: measure(case, producer, folder, calibration)
+                for producer in (case.ours, *PEERS)
+            }
+            found[label] = interleaved.rounds(tasks, options.rounds)
+    table = _markdown(found, options.rounds)
+    write_json(
+        options.output / "export_cost.json",
+        {
+            label: {name: [vars(cost) for cost in costs] for name, costs in rows.items()}
+            for label, rows in found.items()
+        },
+    )
+    write_text(options.output / "export_cost.md", table)
+    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+
+
+def _markdown(found: dict[str, dict[str, list[Cost]]], rounds: int) -> str:
+    lines = [
+        f"Seconds and peak memory of an export; medians of {rounds} rounds, ours as a ratio to each other producer "
+        "in the same round, with its 95 % interval.",
+        "",
+        "| | producer | imports, s | build, s | export, s | ours / it | memory, MB | ours / it |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for label, rows in found.items():
+        first = CASES[label].ours
+        for name, costs in rows.items():
+            imports, build, export, memory = (
+                statistics.median(getattr(cost, field) for cost in costs) for field in Cost.__dataclass_fields__
+            )
+            ratios = ["", ""]
+            if name != first:
+                ratios = [
+                    str(
+                        interleaved.ratios(
+                            {key: [getattr(cost, field) for cost in rows[key]] for key in (first, name)}, name
+                        )[first]
+                    )
+                    for field in ("export", "memory")
+                ]
+            lines.append(
+                f"| {label} | {name} | {imports:.1f} | {build:.1f} | {export:.1f} | {ratios[0]} "
+                f"| {memory / 1e6:.0f} | {ratios[1]} |"
+            )
+    return "\n".join([*lines, "", interleaved.footnote("keras", "tensorflow"), ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
