@@ -74,6 +74,7 @@ def figures(summary: Summary) -> dict[str, Any]:
         "init": milliseconds(summary.init_us),
         "peak MB": "" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
         "mJ": "" if energy is None else f"{1000 * energy:.3g}",
+        "energy from": ", ".join(sorted({each.energy["source"] for each in summary.rows if each.energy})),
         "target": row.target,
         "runtime": f"{row.runtime} {row.runtime_version}",
         "delegate": row.delegate,
@@ -177,7 +178,19 @@ def _figures(summaries: Sequence[Summary]) -> str:
     rows = [figures(summary) for summary in summaries]
     for row, name in zip(rows, _models(summaries), strict=True):
         row["model"], row["sha256"] = name, row["sha256"][:12]
-    left = {"model", "mode", "target", "runtime", "delegate", "emulated", "noisy", "sha256", "delegated", "output"}
+    left = {
+        "model",
+        "mode",
+        "target",
+        "runtime",
+        "delegate",
+        "emulated",
+        "noisy",
+        "sha256",
+        "delegated",
+        "output",
+        "energy from",
+    }
     varying = [name for name in ("target", "runtime", "delegate") if len({row[name] for row in rows}) > 1]
     order = dict.fromkeys(("model", "threads", "p50", *varying, *rows[0]))
     kept = [name for name in order if any(str(row[name]) for row in rows)]

@@ -186,7 +186,7 @@ class Summary:
         minimum_us: the shortest inference of all, in microseconds.
         init_us: median over the repeats of loading the model and planning its memory.
         peak_rss_bytes: the largest over the repeats, the runner's own memory included.
-        energy_joules: of one inference, with all else that the device did meanwhile.
+        energy_joules: of one inference, with all that ran meanwhile; the median over the repeats.
         noisy: the reasons of all repeats, one of each kind.
         noisy_repeats: how many repeats have a reason.
     """

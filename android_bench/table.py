@@ -71,6 +71,9 @@ def notes(summary: Summary) -> list[str]:
         found.append("nothing shows that its output is right: this benchmark_model cannot write it (--unchecked)")
     elif row.output_check["constant"]:
         found.append("its output has one value only on this input, which proves little; give a real one with --input")
+    if summary.energy_joules is not None:
+        sources = ", ".join(sorted({each.energy["source"] for each in summary.rows if each.energy}))
+        found.append(f"{1000 * summary.energy_joules:.3g} mJ an inference, with all that ran meanwhile ({sources})")
     if summary.noisy:
         found.append(f"noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
     return found

@@ -96,8 +96,8 @@ def run(machine: Machine, program: Program, job: Job) -> Measurement:
     output = None if ignored & PROOF_FLAGS else machine.fetch(files["output"])
     if not output and not program.unchecked:
         raise InputError(
-            f"{program.path} cannot write its output, so that nothing shows what it computed; take TensorFlow's of "
-            "2.12 or newer, or let its figures count with --unchecked"
+            f"{program.path} cannot write its output, so that nothing shows what it computed; take TensorFlow's "
+            "newest, or let its figures count with --unchecked"
         )
     result = None if ignored & RESULT_FLAGS else machine.fetch(files["result"])
     timings = from_result(result) if result else from_text(text)
@@ -136,7 +136,7 @@ def _command(machine: Machine, program: Program, job: Job, graph: Graph, files: 
     if job.configuration.cpus:
         words = ["taskset", f"{sum(1 << cpu for cpu in job.configuration.cpus):x}", *words]
     quoted = shlex.quote(binary)
-    return f"test -x {quoted} || chmod 755 {quoted}; rm -f {shlex.join(files.values())}; {shlex.join(words)}"
+    return f"test -x {quoted} || chmod 755 {quoted}; rm -f {shlex.join(files.values())}; exec {shlex.join(words)}"
 
 
 def _flags(job: Job) -> dict[str, str]:
@@ -185,10 +185,12 @@ def _split(content: Path, graph: Graph, folder: Path) -> list[Path]:
 
 def _conditions(machine: Machine, job: Job) -> tuple[float | None, float | None]:
     """Return the hottest sensor in °C and the fastest clock of the used cores in MHz, as far as they show."""
-    cores = ",".join(map(str, job.configuration.cpus or machine.cpus))
-    clocks = f"for core in {cores.replace(',', ' ')}; do cat /sys/devices/system/cpu/cpu$core/cpufreq/scaling_cur_freq"
-    text = machine.shell(f"{TEMPERATURES}; echo; {clocks} 2>/dev/null; done", None).stdout.decode("utf-8", "replace")
-    temperatures, _, frequencies = text.partition("\n\n")
+    cores = " ".join(map(str, job.configuration.cpus or machine.cpus))
+    clocks = f"for core in {cores}; do cat /sys/devices/system/cpu/cpu$core/cpufreq/scaling_cur_freq"
+    text = machine.shell(f"{TEMPERATURES}; echo clocks; {clocks} 2>/dev/null; done", None).stdout.decode(
+        "utf-8", "replace"
+    )
+    temperatures, _, frequencies = text.partition("clocks")
     return hottest(temperatures), hottest(frequencies)
 
 

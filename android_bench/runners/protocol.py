@@ -52,7 +52,10 @@ def document(job: Job, stdout: str, stderr: str, code: int, target: str) -> dict
 def failure(job: Job, text: str, code: int, target: str) -> str:
     """Return cause and mend where a program that prints no document ended with a `code` other than 0."""
     unknown = re.search(UNKNOWN_OPERATOR, text)
-    return _unloadable(job, unknown.group(0), target) if unknown else _died(job, text, code, target)
+    if unknown:
+        return _unloadable(job, unknown.group(0), target)
+    error = re.search(r"^(?:ERROR|FATAL): .*", text, re.MULTILINE)  # the first says why, the last that it failed
+    return _died(job, error.group(0) if error else text, code, target)
 
 
 def _died(job: Job, stderr: str, code: int, target: str) -> str:

@@ -192,9 +192,10 @@ def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path):
     battery.mkdir(parents=True)
     for name, content in {"current_now": "-500000", "voltage_now": "4000000", "status": "Discharging"}.items():
         (battery / name).write_text(f"{content}\n")
-    words = [models / "int8.tflite", "--target", "adb", *FEW]
+    words = [models / "int8.tflite", "--target", "adb", "--cpus", "1", *FEW]
     assert run(*words, "--output", tmp_path / "results.jsonl") == 0
     (row,) = results.read(tmp_path / "results.jsonl")
+    assert row.cpus == [0]
     assert row.energy["source"] == "battery"
     assert row.energy["joules"] == pytest.approx(2.0 * row.energy["seconds"], rel=1e-6)
     assert row.energy["seconds"] * 1e6 >= sum(row.samples_us)

@@ -153,6 +153,12 @@ def test_an_operator_that_it_does_not_know(double, models, litert, tmp_path, cap
     assert "does not know CONV_2D version 9" in complaint(capsys)
 
 
+def test_the_first_error_says_why_it_failed(double, models, litert, tmp_path, capsys):
+    program = double("ERROR: Failed to allocate tensors!\nERROR: Benchmarking failed.\n", code=1)
+    assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
+    assert "ended with code 1: ERROR: Failed to allocate tensors!" in complaint(capsys)
+
+
 @pytest.mark.parametrize(
     ("text", "result", "words"),
     [("hello\n", b"", "no timings that are known"), (OLD, RESULT[:20], "cut off or damaged")],
@@ -209,6 +215,18 @@ def test_runs_that_all_took_the_same():
 def test_what_it_says_of_delegation(text, delegate, counts):
     told = benchmark_model.delegation(text, delegate, Graph((), 9, 0))
     assert (told["delegated_nodes"], told["partitions"]) == counts
+
+
+def test_each_of_several_inputs_gets_its_own_file(tmp_path):
+    inputs = [{"shape": [1, 2, 3], "dtype": "int8"}, {"shape": [1, 2], "dtype": "float32"}]
+    (tmp_path / "all").write_bytes(bytes(range(14)))
+    parts = benchmark_model._split(tmp_path / "all", Graph(inputs, 1, 0), tmp_path)
+    assert [part.read_bytes() for part in parts] == [bytes(range(6)), bytes(range(6, 14))]
+    assert benchmark_model._input_flags(Graph(inputs, 1, 0), ["/a:b", "/c"]) == {
+        "input_layer": "input0,input1",
+        "input_layer_shape": "1,2,3:1,2",
+        "input_layer_value_files": "input0:/a::b,input1:/c",
+    }
 
 
 def test_rows_with_a_median_are_compared_and_those_without_refused(make_row):

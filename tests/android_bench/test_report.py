@@ -102,6 +102,14 @@ def test_a_sustained_run_shows_how_latency_moved(make_row, tmp_path):
     assert "Latency over time" not in (tmp_path / "report.html").read_text()
 
 
+def test_energy_is_shown_with_its_source(make_row, tmp_path):
+    energy = {"source": "battery", "joules": 0.5, "seconds": 0.1}
+    report.write([make_row(energy=energy, samples_us=[500.0] * 100)], tmp_path / "report.html")
+    (line,) = csv.DictReader((tmp_path / "report.csv").read_text().splitlines())
+    assert (line["mJ"], line["energy from"]) == ("5", "battery")
+    assert "5 mJ an inference, with all that ran meanwhile (battery)" in (tmp_path / "report.html").read_text()
+
+
 def test_labels_say_only_what_differs(make_row):
     same = results.summarize([make_row(), make_row(model="other")])
     assert report.label(same) == ["lenet", "other"]

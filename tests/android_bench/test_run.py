@@ -17,7 +17,7 @@ from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
 from android_bench.runners import protocol
-from android_bench.targets.local import RUNNER, LocalTarget
+from android_bench.targets.local import RUNNER, LocalTarget, usable_cpus
 
 pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
@@ -260,6 +260,17 @@ def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(m
         capsys.readouterr()
         assert run(files[0], "--input", tmp_path / f"{name}.npy", *FEW, "--output", output) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runtime", ["litert", "native"])
+def test_a_mask_binds_the_process_to_its_cores(models, tmp_path, runtime):
+    if runtime == "native" and shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    core = usable_cpus()[-1]
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", runtime, "--cpus", f"0x{1 << core:x}", *FEW, "--output", output]
+    assert run(models / "int8.tflite", *words) == 0
+    assert {tuple(row.cpus) for row in results.read(output)} == {(core,)}
 
 
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
