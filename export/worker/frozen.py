@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from export.graph import Graph, Operation
 from export.tensor_names import scope
-from export.worker import float_edges
+from export.worker import float_edges, large_weights
 from export.worker.operations import compute
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -39,7 +39,7 @@ def run(
 
 
 def _constants(operation: Operation) -> dict[str, tf.Tensor]:
-    return {role: tf.constant(array) for role, array in operation.weights.items()}
+    return {role: large_weights.constant(array) for role, array in operation.weights.items()}
 
 
 def _quantized(name: str, value: tf.Tensor, ranges: Ranges) -> tf.Tensor:
@@ -61,7 +61,7 @@ def convert(
     ranges: Ranges | None = None,
     samples: list[np.ndarray] | None = None,
     keep_float: Collection[str] = (),
-) -> bytes:
+) -> bytes | bytearray:
     """A TFLite file of the graph at batch 1.
 
     Args:
@@ -72,6 +72,21 @@ def convert(
             ranges of an integer mode where `ranges` is not given.
         keep_float: operations of an int8 file that stay in float; needs `ranges`.
     """
+    if mode in ("float32", "dynamic"):
+        light, kernels = large_weights.stand_ins(graph)
+        content = large_weights.written(_converted(light, mode, io), kernels) or _converted(graph, mode, io)
+        return with_dynamic_range(content) if mode == "dynamic" else content
+    return _converted(graph, mode, io, ranges, samples, keep_float)
+
+
+def _converted(
+    graph: Graph,
+    mode: str,
+    io: str,
+    ranges: Ranges | None = None,
+    samples: list[np.ndarray] | None = None,
+    keep_float: Collection[str] = (),
+) -> bytes:
     signature = [
         tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
         for index, name in enumerate(graph.inputs)
@@ -100,12 +115,10 @@ def convert(
             target.supported_ops = [integer if mode == "int8" else wide]
             converter.representative_dataset = lambda: _one_by_one(samples or [])
     content = converter.convert()
-    if keep_float:
-        content = float_edges.without_marks(content)
-    return with_dynamic_range(content) if mode == "dynamic" else content
+    return float_edges.without_marks(content) if keep_float else content
 
 
-def with_dynamic_range(content: bytes) -> bytes:
+def with_dynamic_range(content: bytes | bytearray) -> bytes:
     """The float file with 8-bit weights, one scale for each output channel, in convolutions and dense layers.
 
     Depthwise convolutions stay float: with quantized weights they run slower than in float
