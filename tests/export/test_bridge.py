@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from export import InputError, UnsupportedLayerError, Worker, register_bridge, verify
-from export.passes import fold_batch_normalization
+from export.passes import simplify
 from export.reader import read_graph
 
 
@@ -15,7 +15,7 @@ def graph_error(model: keras.Model, worker: Worker) -> float:
     random = np.random.default_rng(0)
     inputs = [random.normal(size=(3, *each.shape[1:])).astype(np.float32) for each in model.inputs]
     graph = read_graph(model)
-    fold_batch_normalization(graph)
+    simplify(graph)
     return verify.relative_rms(verify.keras_outputs(model, inputs), worker.evaluate(graph, graph.outputs, inputs))
 
 
@@ -179,6 +179,47 @@ def test_what_cannot_be_exported_is_refused_with_the_mend(case: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         read_graph(keras.Model(image, layer(image)))
     assert "\n" not in str(caught.value)
+
+
+def channels_first_network(flatten: bool) -> keras.Model:
+    first = {"data_format": "channels_first"}
+    image = layers.Input((3, 12, 12))
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, **first)(layers.ZeroPadding2D(1, **first)(image))
+    x = shortcut = layers.PReLU(shared_axes=[2, 3])(layers.BatchNormalization(axis=1)(x))
+    x = layers.ReLU(6.0)(layers.DepthwiseConv2D(3, padding="same", **first)(x))
+    gate = layers.Conv2D(4, 1, activation="sigmoid", **first)(layers.GlobalAveragePooling2D(keepdims=True, **first)(x))
+    x = layers.Add()([layers.Multiply()([x, gate]), shortcut])
+    pooled = layers.MaxPooling2D(2, **first)(x), layers.AveragePooling2D(2, **first)(x)
+    x = layers.Concatenate(axis=1)(pooled) * np.linspace(0.5, 1.5, 8, dtype=np.float32).reshape(8, 1, 1)
+    x = layers.Conv2D(5, 3, strides=2, **first)(x)
+    x = layers.Flatten(**first)(x) if flatten else layers.GlobalMaxPooling2D(**first)(x)
+    return randomize(keras.Model(image, layers.Dense(3)(x)))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("flatten", [True, False])
+def test_channels_first_models_are_transposed_once(flatten: bool, worker: Worker) -> None:
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow has no channels-first convolution on processors")
+    model = channels_first_network(flatten)
+    assert graph_error(model, worker) <= 1e-5
+    graph = read_graph(model)
+    folds = simplify(graph)
+    assert [op.kind for op in graph.operations.values()].count("transpose") == 1
+    assert len(folds) == 2  # the normalization, and the factors before the last convolution
+
+
+@pytest.mark.backends
+def test_a_sequence_is_one_image_from_end_to_end(worker: Worker) -> None:
+    sequence = layers.Input((20, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv1D(4, 3, padding="causal", use_bias=False)(sequence)))
+    x = layers.Concatenate()([layers.Conv1D(4, 3, padding="same")(x), x])
+    x = layers.GlobalAveragePooling1D()(layers.PReLU()(layers.MaxPooling1D(2)(x)))
+    model = randomize(keras.Model(sequence, layers.Dense(3)(x)))
+    assert graph_error(model, worker) <= 1e-5
+    graph = read_graph(model)
+    assert len(simplify(graph)) == 1
+    assert [op.kind for op in graph.operations.values()].count("reshape") == 2
 
 
 def test_subclassed_models_are_refused() -> None:

@@ -13,7 +13,7 @@ from export import Worker, quantize, verify
 from export.audit import audit
 from export.graph import Graph
 from export.interpreter import Interpreter
-from export.passes import fold_batch_normalization
+from export.passes import simplify
 from export.reader import read_graph
 
 FACTORS = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
@@ -133,7 +133,7 @@ def network(middle: Callable[[Any], Any]) -> keras.Model:
 
 def graph_of(model: keras.Model) -> Graph:
     graph = read_graph(model)
-    fold_batch_normalization(graph)
+    simplify(graph)
     return graph
 
 

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from export import Worker, verify
-from export.passes import carry_back, cut_softmax, fold_batch_normalization
+from export.graph import Graph
+from export.passes import carry_back, cut_softmax, fold_batch_normalization, simplify
 from export.reader import read_graph
 
 
@@ -41,17 +42,108 @@ def test_folding_and_carrying_back_keep_the_function(scale: bool, bias: bool, wo
     expected = verify.keras_outputs(model, samples)
     assert verify.relative_rms(expected, worker.evaluate(graph, graph.outputs, samples)) <= 1e-5
 
-    random = np.random.default_rng(2)
-    trained = {
-        name: array * random.uniform(0.8, 1.2, array.shape).astype(np.float32)
-        for name, array in graph.weights().items()
-        if name.endswith((":kernel", ":bias"))
-    }
-    graph.set_weights(trained)
+    train(graph)
     carry_back(graph, folds)
     found = verify.keras_outputs(model, samples)
     assert verify.relative_rms(found, worker.evaluate(graph, graph.outputs, samples)) <= 1e-5
     assert verify.relative_rms(expected, found) > 1e-3
+
+
+def norm(**options) -> layers.Layer:
+    return layers.BatchNormalization(**options)
+
+
+def two_readers(x):
+    x = norm()(x)
+    return layers.Concatenate()([layers.Conv2D(2, 3)(x), layers.Conv2D(3, 3)(x)])
+
+
+def shared_convolution(x):
+    conv = layers.Conv2D(3, 3)
+    return layers.Add()([norm()(conv(norm()(x))), norm()(conv(norm()(x)))])
+
+
+def shared_norm(x):
+    shared = norm()
+    return layers.Concatenate()([shared(layers.Conv2D(2, 3)(x)), shared(layers.Conv2D(2, 3, use_bias=False)(x))])
+
+
+def shared_block(x):
+    block = keras.Sequential([layers.Input((8, 8, 4)), layers.Conv2D(4, 3, use_bias=False), norm(), layers.ReLU()])
+    return layers.Add()([block(x), block(layers.ReLU()(x))])
+
+
+def dead_input(x):
+    layer = norm()
+    x = layers.Conv2D(3, 3)(layer(x))
+    layer.gamma.assign([0, 1, 1, 1])
+    return x
+
+
+# From images (8, 8, 4) to anything; the constant multiplies and adds that are left of it.
+FOLDABLE = {
+    "convolution": (lambda x: layers.Conv2D(3, 3)(norm()(x)), []),
+    "groups": (lambda x: layers.Conv2D(6, 3, groups=2)(norm()(x)), []),
+    "stride and dilation": (lambda x: layers.Conv2D(3, 2, dilation_rate=2)(norm()(x)), []),
+    "1x1": (lambda x: layers.Conv2D(3, 1, strides=2, padding="same")(norm()(x)), []),
+    "padding": (lambda x: layers.Conv2D(3, 3, padding="same")(norm()(x)), ["add"]),
+    "padding without offset": (lambda x: layers.Conv2D(3, 3, padding="same")(layers.Rescaling(0.1)(x)), []),
+    "padding before": (lambda x: layers.Conv2D(3, 3)(layers.ZeroPadding2D(1)(norm()(x))), ["add"]),
+    "no bias": (lambda x: layers.Conv2D(3, 3, use_bias=False)(norm()(x)), ["add"]),
+    "both sides": (lambda x: norm()(layers.Conv2D(3, 3, use_bias=False)(norm()(x))), []),
+    "both sides, bias": (lambda x: norm()(layers.Conv2D(3, 3)(norm()(x))), []),
+    "both sides, no beta": (lambda x: norm(center=False)(layers.Conv2D(3, 3)(norm(scale=False)(x))), []),
+    "depthwise": (lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(norm()(x)), []),
+    "separable": (lambda x: layers.SeparableConv2D(5, 3)(norm()(x)), ["add"]),
+    "transposed": (lambda x: norm()(layers.Conv2DTranspose(5, 3, strides=2)(norm()(x))), ["add"]),
+    "dense": (lambda x: layers.Dense(3)(norm()(keras.ops.mean(x, axis=(1, 2)))), []),
+    "flattened": (lambda x: layers.Dense(3)(layers.Flatten()(norm()(x))), []),
+    "sequence": (lambda x: norm()(layers.Conv1D(3, 3)(norm()(layers.Reshape((64, 4))(x)))), []),
+    "chain": (lambda x: layers.Conv2D(3, 3)(norm()(layers.Rescaling(0.5, 1.0)(x) * 3.0 - 1.0)), []),
+    "two norms": (lambda x: layers.ReLU()(norm()(norm()(layers.Rescaling(2.0)(x)))), ["multiply", "add"]),
+    "two readers": (two_readers, ["multiply", "add"]),
+    "norm is the output": (lambda x: norm()(x), ["multiply", "add"]),
+    "dead input": (dead_input, ["multiply", "add"]),
+    "shared convolution": (shared_convolution, []),
+    "shared norm": (shared_norm, []),
+    "shared block": (shared_block, []),
+    "activation between": (lambda x: layers.Conv2D(3, 3)(layers.ReLU()(norm()(x))), ["multiply", "add"]),
+}
+
+
+@pytest.mark.parametrize("case", FOLDABLE)
+def test_constants_are_folded_where_that_is_exact_and_led_back(case: str, worker: Worker) -> None:
+    function, left = FOLDABLE[case]
+    random = np.random.default_rng(0)
+    image = layers.Input((8, 8, 4))
+    model = keras.Model(image, function(image))
+    for variable in model.weights:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(variable * random.uniform(0.5, 1.5, variable.shape).astype(np.float32))
+        else:
+            variable.assign(random.normal(0, 0.3, variable.shape))
+    samples = [random.normal(size=(3, 8, 8, 4)).astype(np.float32)]
+    graph = read_graph(model)
+    folds = simplify(graph)
+    assert [op.kind for op in graph.operations.values() if op.weights and op.kind in ("multiply", "add")] == left
+    expected = verify.keras_outputs(model, samples)
+    assert verify.relative_rms(expected, worker.evaluate(graph, graph.outputs, samples)) <= 1e-5
+
+    trained = train(graph)
+    carry_back(graph, folds)
+    found = verify.keras_outputs(model, samples)
+    assert verify.relative_rms(found, worker.evaluate(graph, graph.outputs, samples)) <= 1e-5
+    assert (verify.relative_rms(expected, found) > 1e-3) == bool(trained)
+
+
+def train(graph: Graph) -> list[str]:
+    """Change what fine-tuning may change; the names of the weights."""
+    random = np.random.default_rng(2)
+    names = [f"{op.name}:{role}" for op in graph.operations.values() for role in op.trainable]
+    weights = graph.weights()
+    factors = {name: random.uniform(0.8, 1.2, weights[name].shape).astype(np.float32) for name in names}
+    graph.set_weights({name: weights[name] * factor for name, factor in factors.items()})
+    return names
 
 
 def test_a_dead_channel_can_come_back_to_life(worker: Worker) -> None:

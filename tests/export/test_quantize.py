@@ -6,14 +6,14 @@ from keras import layers
 
 import keras_classics as kc
 from export import Worker
-from export.passes import fold_batch_normalization
+from export.passes import simplify
 from export.quantize import calibrate, quantized_tensors
 from export.reader import read_graph
 
 
 def test_mobilenet_v2_quantizes_inputs_block_ends_and_activations() -> None:
     graph = read_graph(kc.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35))
-    fold_batch_normalization(graph)
+    simplify(graph)
     names = quantized_tensors(graph)
     assert names[0] == "image"
     assert "stem_relu" in names
