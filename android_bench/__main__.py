@@ -91,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--tflite-runtime-python", metavar="PATH", help="the Python that has tflite-runtime")
     run.add_argument("--remote-python", default="python3", metavar="PATH", help="the Python on an ssh target")
     run.add_argument("--native-runner", type=Path, metavar="FOLDER", help="your own NDK build of the runner, for adb")
-    run.add_argument("--benchmark-binary", type=Path, metavar="FILE", help="your benchmark_model, built for the target")
+    run.add_argument(
+        "--benchmark-binary", metavar="FILE", help="a benchmark_model for the target; or its URL#sha256=DIGEST"
+    )
     run.add_argument(
         "--unchecked", action="store_true", help="let a benchmark_model count that cannot write its output"
     )

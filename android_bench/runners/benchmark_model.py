@@ -7,11 +7,13 @@ write their result as a protocol buffer; older ones print text, in several forms
 from __future__ import annotations
 
 import hashlib
+import http.client
 import re
 import shlex
 import struct
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from android_bench.errors import InputError
+from android_bench.files import cache_folder, write_bytes
 from android_bench.jobs import TEMPERATURES, Graph, Job, Measurement, hottest
 from android_bench.runners import protocol
 
+DOWNLOAD_SECONDS = 60
 RUNS, SECONDS = 50, 0.5
 WARMUP_RUNS, WARMUP_SECONDS = 10, 0.5
 PROOF_FLAGS = {"input_layer", "input_layer_shape", "input_layer_value_files", "output_filepath"}
@@ -68,11 +72,32 @@ class Machine:
     fetch: Callable[[str], bytes | None]
 
 
-def open_program(path: Path, unchecked: bool = False) -> Program:
-    """Return the program at `path`; raise InputError where there is no file."""
+def open_program(word: str, unchecked: bool = False) -> Program:
+    """Return the program that `word` names: a file, or an address as URL#sha256=DIGEST, which is fetched once.
+
+    Raises InputError where there is no file, or none of that digest at that address.
+    """
+    path = _fetched(word) if re.match(r"https?://", word) else Path(word)
     if not path.is_file():
         raise InputError(f"{path} is no file; name a benchmark_model that was built for the target")
     return Program(path, hashlib.sha256(path.read_bytes()).hexdigest(), unchecked)
+
+
+def _fetched(address: str) -> Path:
+    url, _, digest = address.partition("#sha256=")
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise InputError(f"{url} needs the digest that it must have; give {url}#sha256=DIGEST")
+    path = cache_folder() / f"benchmark_model-{digest}"
+    if not path.exists():
+        try:
+            with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
+                content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise InputError(f"{url} cannot be fetched ({error}); check the address and the network") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise InputError(f"{url} does not have the digest {digest[:12]}…; check which release that digest is of")
+        write_bytes(path, content)
+    return path
 
 
 def run(machine: Machine, program: Program, job: Job) -> Measurement:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from android_bench.errors import InputError
+from android_bench.files import cache_folder
 
 SOURCES = Path(__file__).parent / "native"
 RUNNER = "runner"
@@ -114,7 +115,7 @@ def _cached(kind: str, version: str, compiler: str, fill: Callable[[Path], None]
     digest = hashlib.sha256(f"{version} {_compiler_version(compiler)}".encode())
     for source in sorted(SOURCES.glob("*.[ch]")):
         digest.update(source.read_bytes())
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "android_bench"
+    root = cache_folder()
     folder = root / f"native-{kind}-{digest.hexdigest()[:16]}"
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)

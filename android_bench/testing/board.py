@@ -13,6 +13,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from android_bench.files import cache_folder
 from android_bench.testing.sandbox import Sandbox
 
 TOOLS = {"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
@@ -138,7 +139,7 @@ def arm_userland() -> Path:
     """Return a folder with Debian's Python for ARM, numpy and ai-edge-litert, fetched when first asked for."""
     version = metadata.version("ai-edge-litert")
     digest = hashlib.sha256(f"{ARM_PACKAGES} {version}".encode()).hexdigest()[:16]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "android_bench"
+    root = cache_folder()
     userland = root / f"arm-userland-{digest}"
     if not userland.exists():
         root.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,12 @@ It is a shell script that checks its flags, prints what the real tool prints (by
 were published), and writes the bytes it was made with. Nothing in these tests ran the real tool.
 """
 
+import hashlib
+import http.server
 import os
 import struct
 import sys
+import threading
 
 import pytest
 
@@ -177,6 +180,43 @@ def test_the_program_must_be_named_and_used(models, tmp_path, capsys):
     assert "add --runtime benchmark_model" in complaint(capsys)
     assert run(tmp_path / "nothing", model) == 2
     assert "is no file" in complaint(capsys)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a folder, and the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, *_):
+            """Be quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+
+
+def test_it_is_fetched_once_and_only_with_its_digest(served, tmp_path, monkeypatch):
+    address, folder = served
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (folder / "tool").write_bytes(b"binary")
+    digest = hashlib.sha256(b"binary").hexdigest()
+    with pytest.raises(InputError, match="needs the digest"):
+        benchmark_model.open_program(f"{address}/tool")
+    with pytest.raises(InputError, match="does not have the digest 0000"):
+        benchmark_model.open_program(f"{address}/tool#sha256={'0' * 64}")
+    with pytest.raises(InputError, match=r"cannot be fetched .*404"):
+        benchmark_model.open_program(f"{address}/none#sha256={digest}")
+    assert not list(tmp_path.glob("cache/*/*"))
+    program = benchmark_model.open_program(f"{address}/tool#sha256={digest}")
+    assert program.path.read_bytes() == b"binary"
+    (folder / "tool").unlink()
+    assert benchmark_model.open_program(f"{address}/tool#sha256={digest}") == program
 
 
 @pytest.mark.parametrize(
