@@ -154,8 +154,9 @@ def train_quantized(
     """
     keep = {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
     options = training.options() | keep
-    rest = {"ranges": ranges, "keep_float": sorted(keep_float)}
-    weights, history = worker.train("train_quantized", graph, options, training.stream(), **rest)
+    weights, history = worker.train(
+        "train_quantized", graph, options, training.stream(), ranges=ranges, keep_float=sorted(keep_float)
+    )
     graph.set_weights(weights)
     return {"epochs": training.epochs, "history": history}
 
