@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -19,7 +20,8 @@ BLOCK_SECONDS = 0.05
 def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str]) -> dict[str, Any]:
     """Time of a file over that of `reference`, both in the LiteRT interpreter at one thread.
 
-    The two take turns in blocks of at least 50 ms, so that other work on the machine meets both alike.
+    The two take turns in blocks of about 50 ms, so that other work on the machine meets both alike; a block counts
+    by its fastest run, which that work disturbs least.
 
     Returns:
         `ratio`, the median over the rounds; `low` and `high`, their quartiles; `rounds`; `cpu`, on which it holds.
@@ -31,7 +33,7 @@ def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str
     for _ in range(ROUNDS):
         seconds = np.zeros(2)
         for index in random.permutation(2):
-            seconds[index] = _seconds(pair[index], counts[index]) / counts[index]
+            seconds[index] = _fastest(pair[index], counts[index])
         ratios.append(seconds[0] / seconds[1])
     low, middle, high = (round(float(quantile), 3) for quantile in np.quantile(ratios, (0.25, 0.5, 0.75)))
     return {"ratio": middle, "low": low, "high": high, "rounds": ROUNDS, "cpu": cpu_name()}
@@ -39,14 +41,17 @@ def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str
 
 def _runs_in_a_block(interpreter: Interpreter) -> int:
     interpreter.invoke()  # the first run also prepares
-    return max(1, int(BLOCK_SECONDS / _seconds(interpreter, 3) * 3))
+    return max(3, int(BLOCK_SECONDS / _fastest(interpreter, 3)))
 
 
-def _seconds(interpreter: Interpreter, runs: int) -> float:
-    started = time.perf_counter()
+def _fastest(interpreter: Interpreter, runs: int) -> float:
+    """Seconds of the fastest of so many runs."""
+    best = math.inf
     for _ in range(runs):
+        started = time.perf_counter()
         interpreter.invoke()
-    return time.perf_counter() - started
+        best = min(best, time.perf_counter() - started)
+    return best
 
 
 def cpu_name() -> str:

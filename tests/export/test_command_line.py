@@ -64,6 +64,18 @@ def test_calibration_from_a_folder_and_from_arrays(model_file: Path, mnist: Data
         assert report["parity"]["compared_on"] == "calibration"
 
 
+def test_layers_can_be_looked_at_and_kept_in_float(model_file: Path, mnist: Dataset, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "images.npy", mnist.calibration.images())
+    arguments = [model_file, "--int8", "--calibration", tmp_path / "images.npy", "--output", tmp_path]
+    code, out, err = run(capsys, *arguments, "--layers", "--keep-float", "c3", "f*")
+    assert code == 0, err
+    report = json.loads((tmp_path / "digits-int8.json").read_text())
+    assert report["keep_float"]["operations"] == ["c3", "c3/1", "f6", "f6/1", "flatten"]
+    assert f"{report['keep_float']['latency_over_int8']['ratio']:.2f} times as long as all in int8" in out
+    (line,) = [line for line in out.splitlines() if line.split()[:2] == ["c3", "c3/1"]]
+    assert float(line.split()[-1].strip("*")) > 60  # its own error, in float
+
+
 def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys) -> None:
     code, _, err = run(capsys, "lenet5", "--int8", "--weights", "random", "--output", tmp_path)
     assert code == 0, err
