@@ -134,8 +134,7 @@ def main() -> None:
             console.print(subject.title)
             with tempfile.TemporaryDirectory() as folder:
                 text += "".join(compare(subject, Path(folder), options.rounds, worker))
-    text += "\n" + footnote("keras", "tensorflow", "ai-edge-litert") + "\n"
-    write_text(options.output, text)
+            write_text(options.output, f"{text}\n{footnote('keras', 'tensorflow', 'ai-edge-litert')}\n")
 
 
 if __name__ == "__main__":
