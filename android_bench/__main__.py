@@ -259,7 +259,8 @@ def show_rows(
 
     console = terminal()
     table.show(results.summarize(sorted(rows, key=place)), console)
-    console.print(f"{len(rows)} rows appended to {options.output}", markup=False, highlight=False, soft_wrap=True)
+    count = f"{len(rows)} row{'s' * (len(rows) > 1)}"
+    console.print(f"{count} appended to {options.output}", markup=False, highlight=False, soft_wrap=True)
 
 
 def compare_command(options: argparse.Namespace) -> None:

@@ -74,7 +74,7 @@ def figures(summary: Summary) -> dict[str, Any]:
         "init": milliseconds(summary.init_us),
         "peak MB": "" if summary.peak_rss_bytes is None else f"{summary.peak_rss_bytes / 1e6:.0f}",
         "mJ": "" if energy is None else f"{1000 * energy:.3g}",
-        "energy from": ", ".join(sorted({each.energy["source"] for each in summary.rows if each.energy})),
+        "energy from": table.energy_source(summary),
         "target": row.target,
         "runtime": f"{row.runtime} {row.runtime_version}",
         "delegate": row.delegate,
@@ -315,9 +315,10 @@ def _threads(summaries: Sequence[Summary]) -> str:
                     for threads, (_, median) in sorted(each.items())
                 ]
             )
-        chart = charts.lines(series, "threads", "times as fast as with the fewest", from_zero=True)
+        chart = charts.lines(series, "threads", "times as fast", from_zero=True)
         content += f'<div class="panel"><h3>{escape(target)}</h3>{chart}</div>'
-    return f'<div class="panels">{content}</div>' if content else ""
+    note = '<p class="note">By the median, against the fewest threads measured.</p>'
+    return f'{note}<div class="panels">{content}</div>' if content else ""
 
 
 def _temperature(rows: Sequence[Row]) -> str:

@@ -71,12 +71,21 @@ def notes(summary: Summary) -> list[str]:
         found.append("nothing shows that its output is right: this benchmark_model cannot write it (--unchecked)")
     elif row.output_check["constant"]:
         found.append("its output has one value only on this input, which proves little; give a real one with --input")
-    if summary.energy_joules is not None:
-        sources = ", ".join(sorted({each.energy["source"] for each in summary.rows if each.energy}))
-        found.append(f"{1000 * summary.energy_joules:.3g} mJ an inference, with all that ran meanwhile ({sources})")
     if summary.noisy:
         found.append(f"noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
     return found
+
+
+def energy_source(summary: Summary) -> str:
+    """Return what told the energy: rapl, hwmon or battery; nothing where there is none."""
+    return ", ".join(sorted({row.energy["source"] for row in summary.rows if row.energy}))
+
+
+def _energy(summary: Summary) -> list[str]:
+    if summary.energy_joules is None:
+        return []
+    millijoules = 1000 * summary.energy_joules
+    return [f"{millijoules:.3g} mJ an inference, with all that ran meanwhile ({energy_source(summary)})"]
 
 
 def show(summaries: Sequence[Summary], console: Console) -> None:
@@ -109,7 +118,7 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
             f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy_repeats else "no",
         )
         place = ", ".join([*values, name, row.runtime, f"{row.threads} thread{'s' * (row.threads > 1)}"])
-        lines += [f"{place}: {note}" for note in notes(summary)]
+        lines += [f"{place}: {note}" for note in (*_energy(summary), *notes(summary))]
     console.print(table)
     for line in lines:
         console.print(f"• {line}", markup=False, highlight=False, soft_wrap=True)

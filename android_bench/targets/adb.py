@@ -106,10 +106,7 @@ def choose(serial: str | None) -> str:
         raise InputError(f"no device {serial}; adb sees: {seen}")
     state = states[serial]
     if state != "device":
-        mend = next(
-            (mend for name, mend in STATES.items() if state.startswith(name)), "bring it to Android's home screen"
-        )
-        raise InputError(f"device {serial} is {state.split(' (')[0]}: {mend}")
+        raise InputError(f"device {serial} is {state.split(' (')[0]}: {_mend(state)}")
     return serial
 
 
@@ -215,6 +212,8 @@ class AdbTarget(Target):
         """What the device is: model, CPU, cores, system, governor."""
         governor = "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u | tr '\\n' ' '"
         lines = _text(self._shell(f"nproc; uname -r; {governor}; echo").stdout).splitlines()
+        if len(lines) < 3 or not lines[0].isdigit():
+            raise InputError(f"{self.name} does not tell its cores ({' '.join(lines)}); run again")
         properties = self._properties
         return {
             "model": properties["model"] or None,

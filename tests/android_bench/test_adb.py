@@ -187,7 +187,7 @@ def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path):
     assert not device.sandbox.path(adb.FOLDER).exists()
 
 
-def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path):
+def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, capsys):
     battery = device.sandbox.path("/sys/class/power_supply/battery")
     battery.mkdir(parents=True)
     for name, content in {"current_now": "-500000", "voltage_now": "4000000", "status": "Discharging"}.items():
@@ -199,6 +199,7 @@ def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path):
     assert row.energy["source"] == "battery"
     assert row.energy["joules"] == pytest.approx(2.0 * row.energy["seconds"], rel=1e-6)
     assert row.energy["seconds"] * 1e6 >= sum(row.samples_us)
+    assert "mJ an inference, with all that ran meanwhile (battery)" in capsys.readouterr().out
     (battery / "status").write_text("Charging\n")
     assert run(*words, "--output", tmp_path / "charged.jsonl") == 0
     assert results.read(tmp_path / "charged.jsonl")[0].energy is None

@@ -348,7 +348,7 @@ def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch):
     assert run(models / "int8.tflite", *FEW, "--output", output) == 130
     assert len(results.read(output)) == 1
     printed = capsys.readouterr()
-    assert "1 rows appended" in printed.out
+    assert "1 row appended" in printed.out
     assert printed.err.startswith("interrupted:")
 
 
