@@ -34,7 +34,8 @@ def float_operations(graph: Graph, layers: Sequence[str], folded: Mapping[str, s
     for pattern in layers:
         found = {operation for name, operation in known.items() if _fits(name, pattern)}
         if not found:
-            near = difflib.get_close_matches(pattern, known, NAMED_IN_MESSAGES) or list(known)[:NAMED_IN_MESSAGES]
+            names = [name for name in known if not name.rpartition("/")[2].isdecimal()]  # as layers are called
+            near = difflib.get_close_matches(pattern, names, NAMED_IN_MESSAGES) or names[:NAMED_IN_MESSAGES]
             raise InputError(f"the model has no layer {pattern!r} to keep in float; near names are {', '.join(near)}")
         chosen |= found
     readers = graph.consumers()
