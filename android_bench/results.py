@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 
 from android_bench.errors import InputError
-from android_bench.stats import percentile
+from android_bench.stats import percentile, pooled_percentile
 
 SCHEMA = "android_bench.row/2"
 SCHEMA_FILE = Path(__file__).parent / "results.schema.json"
@@ -205,12 +205,13 @@ class Summary:
         return [sample for row in self.rows for sample in row.samples_us]
 
     def percentile(self, percent: float) -> float | None:
-        """Return a percentile over all samples, in microseconds.
+        """Return a percentile over all samples, in microseconds; each repeat weighs the same.
 
         Where only statistics are known it is the median over the repeats, and None where they lack it.
         """
-        if self.samples_us:
-            return percentile(self.samples_us, percent)
+        blocks = [row.samples_us for row in self.rows if row.samples_us]
+        if blocks:
+            return pooled_percentile(blocks, percent)
         return _median(row.percentile(percent) for row in self.rows)
 
     @property

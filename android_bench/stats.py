@@ -31,22 +31,31 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     return float(np.percentile(np.asarray(samples, np.float64), percent))
 
 
+def pooled_percentile(blocks: Sequence[Sequence[float]], percent: float) -> float:
+    """Return a percentile over the samples of all blocks, each of which weighs the same, however many it has."""
+    if len({len(block) for block in blocks}) == 1:
+        return float(np.percentile(np.asarray(blocks, np.float64), percent))
+    samples = np.concatenate([np.asarray(block, np.float64) for block in blocks])
+    weights = np.concatenate([np.full(len(block), 1 / len(block)) for block in blocks])
+    order = np.argsort(samples, kind="stable")
+    places = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(percent / 100 * len(blocks), places, samples[order]))
+
+
 def percentile_interval(blocks: Sequence[Sequence[float]], percent: float) -> Interval | None:
-    """Return the percentile of all samples with its interval, or None for a single block, which cannot tell."""
+    """Return the pooled percentile with its interval, or None for a single block, which cannot tell."""
     if len(blocks) < 2:
         return None
     generator = np.random.default_rng(SEED)
     draws = np.percentile(_resample(_quantiles(blocks), generator), percent, axis=1)
-    estimate = percentile(np.concatenate([np.asarray(block) for block in blocks]).tolist(), percent)
-    return _interval(estimate, draws)
+    return _interval(pooled_percentile(blocks, percent), draws)
 
 
 def median_ratio(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> Interval:
-    """Return new / base of the medians over all samples. Both need two blocks or more."""
+    """Return new / base of the pooled medians. Both need two blocks or more."""
     generator = np.random.default_rng(SEED)
     draws = [np.median(_resample(_quantiles(blocks), generator), axis=1) for blocks in (new, base)]
-    estimates = [float(np.median(np.concatenate([np.asarray(block) for block in blocks]))) for blocks in (new, base)]
-    return _interval(estimates[0] / estimates[1], draws[0] / draws[1])
+    return _interval(pooled_percentile(new, 50) / pooled_percentile(base, 50), draws[0] / draws[1])
 
 
 def minimum_ratio(base: Sequence[float], new: Sequence[float]) -> Interval:

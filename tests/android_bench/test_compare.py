@@ -107,3 +107,13 @@ def test_an_interval_holds_its_estimate_and_one_block_has_none():
     interval = stats.percentile_interval(samples(generator, 500.0), 90)
     assert interval.low < interval.estimate < interval.high
     assert stats.percentile_interval([[1.0, 2.0]], 50) is None
+
+
+def test_each_process_weighs_the_same_and_the_interval_holds_the_percentile():
+    blocks = [[100.0] * 90, [200.0] * 10, [200.0] * 10]
+    assert stats.pooled_percentile(blocks, 50) == 200.0
+    assert stats.pooled_percentile([[1.0, 2.0], [3.0, 4.0]], 50) == 2.5
+    generator = np.random.default_rng(5)
+    uneven = [generator.normal(400, 10, 900), *(generator.normal(500, 10, 50) for _ in range(4))]
+    interval = stats.percentile_interval([block.tolist() for block in uneven], 50)
+    assert interval.low <= interval.estimate <= interval.high

@@ -133,8 +133,8 @@ def test_the_schema_names_every_field_of_a_row(make_row):
 
 def test_summary_pools_the_repeats_of_one_configuration(make_row):
     rows = [
-        make_row(samples_us=[100.0, 200.0], init_us=1.0, peak_rss_bytes=5, noisy=["spread: 2", "busy machine: 1"]),
-        make_row(samples_us=[300.0], init_us=3.0, peak_rss_bytes=7, noisy=["spread: 3"]),
+        make_row(samples_us=[100.0, 300.0], init_us=1.0, peak_rss_bytes=5, noisy=["spread: 2", "busy machine: 1"]),
+        make_row(samples_us=[200.0, 200.0], init_us=3.0, peak_rss_bytes=7, noisy=["spread: 3"]),
         make_row(samples_us=[900.0], threads=2, cpus=[0, 1]),
     ]
     pooled, other = results.summarize(rows)

@@ -92,6 +92,28 @@ def test_nothing_listens(board, models, capsys):
     assert "nothing listens there" in complaint(capsys)
 
 
+def test_a_connection_that_breaks_keeps_the_rows_and_the_run_resumes(board, models, tmp_path, capsys):
+    output, unplugged = tmp_path / "results.jsonl", tmp_path / "unplugged"
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *--model*) test -e {unplugged} && kill -9 $(cut -d" " -f4 /proc/$PPID/stat) ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    words = ["--target", "ssh:board", "--remote-python", python, *FEW, "--output", output]
+    assert run(models / "int8.tflite", *words) == 0
+    unplugged.touch()
+    capsys.readouterr()
+    both = [models / "int8.tflite", models / "float32.tflite", *words, "--resume"]
+    assert run(*both) == 2
+    assert "run again with --resume" in complaint(capsys)
+    assert [row.model for row in results.read(output)] == ["int8"]
+    unplugged.unlink()
+    assert run(*both) == 0
+    assert [row.model for row in results.read(output)] == ["int8", "float32"]
+
+
 def test_a_name_that_would_be_an_option():
     with pytest.raises(InputError, match="name the board"):
         SshTarget("-oProxyCommand=evil")

@@ -179,6 +179,8 @@ static Reading battery(void) {
   Reading power = {0};
   glob_t found = {0};
   glob("/sys/class/power_supply/*/current_now", 0, NULL, &found);
+  /* Android may show its battery and not let the folder be listed. */
+  glob("/sys/class/power_supply/battery/current_now", GLOB_APPEND, NULL, &found);
   for (size_t i = 0; i < found.gl_pathc && !power.known; i++) {
     char status[64], voltage[64], current[64];
     const char *path = found.gl_pathv[i];
