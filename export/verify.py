@@ -16,6 +16,7 @@ from export.interpreter import Interpreter
 from export.samples import Images, Inputs, batches
 
 SURE = 0.5
+GRAPH_PARITY = 1e-5
 FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
 INTEGER_MODES = ("int8", "int16x8")
 LEAST_SQNR_DB = 10.0
@@ -130,8 +131,10 @@ def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
 def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: Parity, graph_error: float) -> list[str]:
     """What makes a file wrong whatever its accuracy; `islands` compute in float though nobody asked for it."""
     faults = []
-    if graph_error > FLOAT_PARITY["float32"]:
-        faults.append(f"the graph read from the model differs from it by {graph_error:.2g} (relative RMS)")
+    if graph_error > GRAPH_PARITY:
+        faults.append(
+            f"the graph read from the model differs from it by {graph_error:.2g} (relative RMS, limit {GRAPH_PARITY:g})"
+        )
     if found.variables:
         faults.append("the file holds variables (VAR_HANDLE): it was not frozen")
     if not np.isfinite(parity.relative_rms):
