@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export import FineTuning, GateError, InputError, Worker, export_tflite, precision
+from export import FineTuning, GateError, InputError, Worker, export_tflite, latency, precision
 from export.audit import audit
 from export.passes import fold_batch_normalization
 from export.reader import read_graph
 from keras_classics import train
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latency is measured as ever, only not as well."""
+    monkeypatch.setattr(latency, "ROUNDS", 3)
 
 
 @pytest.fixture
