@@ -231,7 +231,7 @@ def _row(
         order=order,
         statistics=document.get("statistics"),
         output_check=None if checked is None else asdict(checked),
-        noisy=noise.reasons(document, job.configuration.threads),
+        noisy=noise.reasons(document, job.configuration.threads, on_gpu=job.configuration.delegate == "gpu"),
         mode=job.model.mode,
         accuracy=job.model.accuracy,
         **{name: document[name] for name in copied},

@@ -16,15 +16,16 @@ LOWEST_CLOCK_RATIO = 0.95
 HIGHEST_HEATING = 10.0
 
 
-def reasons(document: dict[str, Any], threads: int) -> list[str]:
+def reasons(document: dict[str, Any], threads: int, on_gpu: bool = False) -> list[str]:
     """Return why the runner's `document` should not be trusted to a few percent; empty for a quiet run.
 
-    Each reason is a sign, a colon and its measure.
+    Each reason is a sign, a colon and its measure. A process that waits for a GPU is off its core by right.
     """
     found = []
     samples = document["samples_us"]
     if samples:
-        found += _signs_of_samples(samples, document["cpu_us"], document["involuntary_switches"], threads)
+        cpu = document["cpu_us"] if threads == 1 and not on_gpu else None
+        found += _signs_of_samples(samples, cpu, document["involuntary_switches"])
     pressure = document["cpu_pressure"]
     if pressure is not None and pressure > HIGHEST_PRESSURE:
         found.append(f"busy machine: tasks waited for a core {pressure:.0f} % of the time")
@@ -39,12 +40,10 @@ def reasons(document: dict[str, Any], threads: int) -> list[str]:
     return found
 
 
-def _signs_of_samples(
-    samples: Sequence[float], cpu: Sequence[float] | None, switches: int | None, threads: int
-) -> list[str]:
+def _signs_of_samples(samples: Sequence[float], cpu: Sequence[float] | None, switches: int | None) -> list[str]:
     found = []
     median = percentile(samples, 50)
-    if threads == 1 and median >= SHORTEST_SHARE_US and cpu:
+    if cpu and median >= SHORTEST_SHARE_US:
         share = sum(cpu) / sum(samples)
         if share < LOWEST_CPU_SHARE:
             found.append(f"shared its core: {share:.0%} of the time on it")

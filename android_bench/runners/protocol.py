@@ -92,6 +92,8 @@ def _explain(job: Job, kind: str, message: str, target: str) -> str:
             f"{target}: {message}; put an accelerator (libLiteRt…Accelerator.so) beside {target}'s libLiteRt.so, "
             "or choose another --delegate"
         )
+    if kind == "gpu":
+        return f"{job.model.path}: the GPU of {target} does not take it ({message}); choose another --delegate"
     if kind == "input":
         return f"{job.model.path}: {message}; give input for this model"
     return _unloadable(job, message, target)

@@ -29,6 +29,10 @@ def test_processor_time_of_many_threads_says_nothing_about_sharing(make_document
     assert noise.reasons(make_document(cpu_us=[900.0] * 50), threads=2) == []
 
 
+def test_a_process_that_waits_for_the_gpu_shares_nothing(make_document):
+    assert noise.reasons(make_document(cpu_us=[100.0] * 50), threads=1, on_gpu=True) == []
+
+
 def test_sensors_that_a_machine_lacks_are_no_noise(make_document):
     nothing = {"before": None, "after": None}
     quiet = make_document(temperature=nothing, frequency=nothing, involuntary_switches=None, cpu_pressure=None)

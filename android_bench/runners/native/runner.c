@@ -184,8 +184,9 @@ static Reading battery(void) {
   for (size_t i = 0; i < found.gl_pathc && !power.known; i++) {
     char status[64], voltage[64], current[64];
     const char *path = found.gl_pathv[i];
-    if (!read_sibling(path, "status", status, sizeof status) || strncmp(status, "Discharging", 11)) continue;
-    if (!read_text(path, current, sizeof current) || !read_sibling(path, "voltage_now", voltage, sizeof voltage)) continue;
+    if (!read_text(path, current, sizeof current) || !read_sibling(path, "voltage_now", voltage, sizeof voltage) ||
+        !read_sibling(path, "status", status, sizeof status) || strncmp(status, "Discharging", 11))
+      continue;
     double watts = strtod(current, NULL) * strtod(voltage, NULL) / 1e12;
     power = (Reading){true, watts < 0 ? -watts : watts};
   }
@@ -367,8 +368,10 @@ static Model load_model(const Arguments *arguments, bool profiling) {
   if (model.on_gpu) need_gpu(environment);
   if (litert.CreateModelFromFile(environment, arguments->model, &file) != STATUS_OK)
     fail("model", "The model is not a valid Flatbuffer buffer");
-  check(litert.CreateCompiledModel(environment, file, compilation_options(arguments, profiling), &model.compiled),
-        "CreateCompiledModel");
+  Handle options = compilation_options(arguments, profiling);
+  Status compiled = litert.CreateCompiledModel(environment, file, options, &model.compiled);
+  if (model.on_gpu && compiled != STATUS_OK) fail("gpu", "CreateCompiledModel failed with LiteRT status %d", compiled);
+  check(compiled, "CreateCompiledModel");
   check(litert.GetMainModelSubgraphIndex(file, &main_subgraph), "GetMainModelSubgraphIndex");
   check(litert.GetModelSubgraph(file, main_subgraph, &model.subgraph), "GetModelSubgraph");
   check(litert.GetModelSignature(file, 0, &signature), "GetModelSignature");
