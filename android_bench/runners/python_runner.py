@@ -290,11 +290,11 @@ class EnergyMeter:
             self._integrate()
         source, joules = "battery", self._joules if self._watts is not None else None
         if self._counted is not None:
-            now = counted_joules()
+            now, self._last = counted_joules(), time.perf_counter()
             source, joules = self._counted[0], None if now is None else now[1] - self._counted[1]
         if joules is None or joules < 0:
             return None
-        return {"source": source, "joules": joules, "seconds": time.perf_counter() - self._start}
+        return {"source": source, "joules": joules, "seconds": self._last - self._start}
 
     def _integrate(self):
         now, watts = time.perf_counter(), battery_watts()

@@ -64,7 +64,7 @@ def test_a_battery_that_discharges_is_integrated(write):
     meter = EnergyMeter()
     reading = meter.reading()
     assert reading["source"] == "battery"
-    assert reading["joules"] == pytest.approx(4 * reading["seconds"], rel=0.5)
+    assert reading["joules"] == pytest.approx(4 * reading["seconds"])
     write(power_supply__BAT0__status="Charging")
     assert meter.reading() is None
     assert EnergyMeter().reading() is None
