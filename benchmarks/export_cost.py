@@ -1,6 +1,6 @@
 """What an export costs, in seconds and in memory, beside the converter on the Keras model and Keras's own export.
 
-    python benchmarks/export_cost.py [--rounds N] [--case CASE…] [--output FOLDER]
+    python benchmarks/export_cost.py [--rounds N] [--case CASE…] [--docs FOLDER]
 
 Every export runs in a process of its own, in random order, as many times as there are rounds. Imports (and,
 for this library, the start of its worker) are a column of their own. Memory is the greatest sum over the
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--output", type=Path, default=Path("benchmark-output"))
+    parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
     options = parser.parse_args()
     found: dict[str, dict[str, list[Cost]]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -114,13 +114,13 @@ def main() -> None:
             found[label] = interleaved.rounds(tasks, options.rounds)
     table = _markdown(found, options.rounds)
     write_json(
-        options.output / "export_cost.json",
+        options.docs / "export_cost.json",
         {
             label: {name: [vars(cost) for cost in costs] for name, costs in rows.items()}
             for label, rows in found.items()
         },
     )
-    write_text(options.output / "export_cost.md", table)
+    write_text(options.docs / "export_cost.md", table)
     Console(soft_wrap=True).print(table, markup=False, highlight=False)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 T = TypeVar("T")
 BLOCK = 10
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 @dataclass(frozen=True)

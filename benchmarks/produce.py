@@ -1,9 +1,10 @@
 """One TFLite file by one producer, in a process of its own, and what that cost: the other benchmarks call it.
 
     python benchmarks/produce.py PRODUCER MODEL MODE OUTPUT.tflite [--weights FILE] [--calibration SAMPLES.npy]
+        [--evaluation SAMPLES.npy]
 
 prints one line of JSON: seconds of the imports, of building the model and of the export itself. The model
-ends in logits.
+ends in logits; those of the float model for the evaluation samples are saved beside the file (.npy).
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def build(name: str, weights: Path | None, producer: str = "ours") -> keras.Mode
     keras.utils.set_random_seed(0)
     if producer == "applications":
         return getattr(keras.applications, APPLICATIONS[name])(weights=None, classifier_activation=None)
-    return kc.create_model(name, weights=weights, classifier_activation=None)
+    return kc.create_model(name, input_shape=(224, 224, 3), weights=weights, classifier_activation=None)
 
 
 def main() -> None:
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--evaluation", type=Path)
     options = parser.parse_args()
     samples = np.load(options.calibration) if options.calibration else np.empty(0)
     produce = PRODUCERS[options.producer]()
@@ -134,6 +136,8 @@ def main() -> None:
     built = time.perf_counter()
     produce(model, options.mode, samples, options.output)
     done = time.perf_counter()
+    if options.evaluation:
+        np.save(options.output.with_suffix(".npy"), model.predict(np.load(options.evaluation), batch_size=8, verbose=0))
     figures = {"imports": imported - started, "build": built - imported, "export": done - built}
     print(json.dumps({name: round(seconds, 3) for name, seconds in figures.items()}))
 
