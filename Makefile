@@ -25,11 +25,15 @@ test-backends: $(STAMPS)/backends
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
 
-benchmarks: $(STAMPS)/main
+benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/build_time.py
 	$(RUN) -m export.tflite mobilenet_v2 --weights random --float32 --output benchmark-output
 	$(RUN) -m export.tflite mobilenet_v2 --weights random --int8 --output benchmark-output
 	$(RUN) benchmarks/runner_agreement.py benchmark-output/mobilenet_v2-float32.tflite benchmark-output/mobilenet_v2-int8.tflite
+	$(RUN) benchmarks/export_cost.py
+	$(RUN) benchmarks/agreement.py
+	$(RUN) benchmarks/producers.py
+	$(RUN) benchmarks/runtimes.py
 
 lint: $(STAMPS)/main
 	$(VENV)/bin/ruff check .
