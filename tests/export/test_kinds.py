@@ -49,6 +49,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "clip from zero": lambda x: ops.clip(x, 0.0, 1.5),
     "mean of rows": lambda x: ops.mean(x, axis=1),
     "mean of channels": lambda x: ops.mean(x, axis=-1, keepdims=True) * x,
+    "always zero": lambda x: ops.exp(ops.minimum(ops.relu(x), 0.0)) - 1.0 + x,
     "sum": lambda x: ops.sum(x, axis=(1, 2)),
     "greatest": lambda x: ops.max(x, axis=[1, 2], keepdims=True),
     "least": lambda x: ops.min(x, axis=2),
@@ -151,7 +152,7 @@ def test_kind_is_exact_in_float_and_integer_in_int8(
     expected = verify.keras_outputs(model, [samples])
     assert verify.relative_rms(expected, worker.evaluate(graph, graph.outputs, [samples])) <= 1e-5
 
-    ranges = quantize.calibrations(graph, worker, [samples], None)["mean"]
+    ranges = quantize.calibrate(graph, worker, [samples], None)
     path = tmp_path / "int8.tflite"
     path.write_bytes(worker.convert(graph, "int8", "int8", ranges=ranges))
     found = audit(path)
