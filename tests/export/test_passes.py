@@ -1,14 +1,17 @@
 """Folding leaves the function alone, and trained weights find their way back."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from export import Worker, verify
+from export import FineTuning, Worker, export_tflite, verify
 from export.graph import Graph
 from export.passes import carry_back, cut_softmax, fold_batch_normalization, simplify
 from export.reader import read_graph
+from export.samples import smooth_images
 
 
 def network(scale: bool = True, bias: bool = False) -> keras.Model:
@@ -173,3 +176,35 @@ def test_cutting_the_softmax_leaves_logits(worker: Worker) -> None:
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(keras.ops.softmax(logits)), verify.keras_outputs(model, samples)[0], atol=1e-6
     )
+
+
+def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_path: Path, worker: Worker) -> None:
+    image = layers.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3)(norm()(layers.Rescaling(2.0, -1.0)(image)))
+    x = layers.Conv2DTranspose(6, 3, strides=2, use_bias=False)(layers.PReLU(shared_axes=[1, 2])(x))
+    x = layers.Reshape((29 * 29, 6))(layers.ReLU()(norm()(x)))
+    x = layers.MaxPooling1D(4)(layers.ReLU()(norm()(layers.Conv1D(8, 3, use_bias=False)(x))))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
+    images = smooth_images((16, 16, 3), 48)
+    labels = np.digitize(images.mean(axis=(1, 2, 3)), [0.49, 0.51])
+    qat = FineTuning.on_arrays(images[:32], labels[:32], batch_size=8, epochs=2)
+    report = export_tflite(
+        model,
+        tmp_path / "small.tflite",
+        "int8",
+        calibration=images[:16],
+        evaluation=(images[32:], labels[32:]),
+        qat=qat,
+        gate=False,
+        worker=worker,
+    )
+    assert report.fully_integer
+    assert report.requantizations == 0
+    assert report.parity["sqnr_db"] > 15
+    carried = keras.saving.load_model(report.keras_model)
+    changed = [
+        type(layer).__name__
+        for layer, trained in zip(model.layers, carried.layers, strict=True)
+        if any(np.any(a != b) for a, b in zip(layer.get_weights(), trained.get_weights(), strict=True))
+    ]
+    assert changed == ["Conv2D", "BatchNormalization", "Conv1D", "BatchNormalization", "Dense"]
