@@ -63,8 +63,7 @@ def onnx_runtime(path):
     import tf2onnx
 
     converted = f"{path}.onnx"
-    if not os.path.exists(converted):
-        tf2onnx.convert.from_tflite(path, opset=18, output_path=converted)
+    tf2onnx.convert.from_tflite(path, opset=18, output_path=converted)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
