@@ -70,9 +70,9 @@ class Worker:
         header = {"call": "convert", "mode": mode, "io": io, **rest}
         return self._call(header, graph, samples)[1]["file"].tobytes()
 
-    def evaluate(self, graph: Graph, names: list[str], samples: list[Any]) -> list[Any]:
-        """The named operations' outputs in float, (N, …) each."""
-        arrays = self._call({"call": "evaluate", "names": names}, graph, samples)[1]
+    def evaluate(self, graph: Graph, names: list[str], samples: list[Any], ranges: Any = None) -> list[Any]:
+        """The named operations' outputs, (N, …) each: in float, or with activations in the 8 bits of `ranges`."""
+        arrays = self._call({"call": "evaluate", "names": names, "ranges": ranges}, graph, samples)[1]
         return [arrays[str(index)] for index in range(len(names))]
 
     def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:
@@ -80,26 +80,46 @@ class Worker:
         arrays = {f"found:{index}": array for index, array in enumerate(found.values())}
         return self._call({"call": "layer_errors", "names": list(found)}, graph, samples, arrays)[1]["powers"]
 
-    def observe(self, graph: Graph, names: list[str], samples: list[Any], batch_size: int = 8) -> Any:
+    def observe(self, graph: Graph, names: list[str], samples: list[Any]) -> Any:
         """(low, high), each (names, N): the extremes of the named outputs for every sample."""
-        header = {"call": "observe", "names": names, "batch_size": batch_size}
-        arrays = self._call(header, graph, samples)[1]
+        arrays = self._call({"call": "observe", "names": names}, graph, samples)[1]
         return arrays["low"], arrays["high"]
 
+    def observe_channels(self, graph: Graph, names: list[str], samples: list[Any]) -> dict[str, Any]:
+        """For each named output (N, channels): the greatest magnitude in a channel, for every sample."""
+        arrays = self._call({"call": "observe_channels", "names": names}, graph, samples)[1]
+        return {name: arrays[str(index)] for index, name in enumerate(names)}
+
+    def round_weights(self, graph: Graph, names: list[str], samples: list[Any]) -> wire.Arrays:
+        """New weights of the named operations, on their 8-bit grids: `export.worker.rounding`."""
+        return self._call({"call": "round_weights", "names": names}, graph, samples)[1]
+
     def train(
-        self, method: str, graph: Graph, options: Mapping[str, Any], batches: Iterator[wire.Arrays], **rest: Any
-    ) -> tuple[wire.Arrays, list[dict[str, float]]]:
-        """Fine-tune on `batches` of arrays `input:0`, …, `target`.
+        self,
+        method: str,
+        graph: Graph,
+        options: Mapping[str, Any],
+        batches: Iterator[wire.Arrays],
+        teacher: Graph | None = None,
+        **rest: Any,
+    ) -> tuple[wire.Arrays, dict[str, Any]]:
+        """Fine-tune on `batches` of arrays `input:0`, … and, without a teacher, `target`.
 
         Args:
-            method: a training call of `export.worker.calls`: train_quantized (with `ranges`), prune
-                or cluster, which say what `options` they take.
+            method: a training call of `export.worker.calls`: train_quantized, train_on_grid, prune
+                or cluster, which say what `options` and what else they take.
+            teacher: a graph whose logits in float are the targets.
 
         Returns:
-            The new weights, named as `Graph.weights` does, and the mean loss of each epoch.
+            The new weights, named as `Graph.weights` does, and what else the call gives: `history`, the mean
+            loss of each epoch, and `ranges` where these were learned.
         """
-        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], batches=batches)
-        return weights, result["history"]
+        arrays: wire.Arrays = {}
+        if teacher:
+            rest["teacher"] = teacher.header()
+            arrays = {f"teacher/{name}": array for name, array in teacher.weights().items()}
+        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], arrays, batches)
+        return weights, result
 
     def _call(
         self,

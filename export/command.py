@@ -25,7 +25,6 @@ from keras_classics.errors import ArgumentParser, command_line
 
 DEFAULT_MODEL = "mobilenet_v2"
 DEFAULT_EPOCHS = 15
-DEFAULT_QAT_EPOCHS = 2
 MODES = {
     "float32": "32-bit floats (the default)",
     "float16": "weights stored in 16 bits",
@@ -49,7 +48,12 @@ def parser() -> argparse.ArgumentParser:
         modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=text)
     quantization = result.add_argument_group("quantization")
     quantization.add_argument("--qat", action="store_true", help="fine-tune under simulated int8 (TF-MOT) first")
-    quantization.add_argument("--qat-epochs", type=_positive, default=DEFAULT_QAT_EPOCHS, metavar="N")
+    quantization.add_argument(
+        "--distill", action="store_true", help="with --qat: learn from the float model's outputs; needs no labels"
+    )
+    quantization.add_argument(
+        "--qat-epochs", type=_positive, metavar="N", help="default 2, or as many as 1200 steps take on --calibration"
+    )
     quantization.add_argument(
         "--prune", type=_pruning, metavar="SPARSITY", help="train this share of the weights to zero, or 2:4 of them"
     )
@@ -70,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "--cluster", type=_positive, metavar="N", help="train each kernel to N different values, which compress well"
     )
     quantization.add_argument(
-        "--ptq", choices=("tuned", "plain"), default="tuned", help="where int8 ranges come from: ours, the converter's"
+        "--ptq", choices=("tuned", "plain"), default="tuned", help="how int8 is made: our way, the converter's"
     )
     quantization.add_argument(
         "--keep-float",

@@ -13,11 +13,13 @@ from export.audit import Audit, kernels, pattern_share, zero_blocks
 from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
-from export.quantize import Ranges
+from export.quantize import Ranges, learnable
 from export.wire import Arrays
 
-LabelledBatches = Iterable[tuple[Any, np.ndarray]]
+Batches = Iterable[tuple[Any, np.ndarray | None]]
 SCHEDULES = ("polynomial", "constant")
+LEARNING_RATE = 5e-4
+GRID_LEARNING_RATE = 0.008  # in steps of the 8-bit kernel
 LEAST_OF_SPARSITY = 0.97  # of what was asked: kernels of few weights round it down
 
 
@@ -29,29 +31,35 @@ class FineTuning:
         batches: gives the batches of one epoch, (inputs, class numbers), for the epoch's number;
             inputs are float32 in the model's own range, (n, …) or a tuple or list of them.
         steps_per_epoch: how many batches an epoch has.
-        epochs, learning_rate: of Adam, whose rate decays to zero along a cosine.
+        epochs: how many there are.
+        learning_rate: of Adam, decaying to zero along a cosine. Quantization-aware training of kernels
+            without a structure measures it in steps of the 8-bit kernel. None takes 0.008 of these, or 5e-4.
+        distill: train towards the float model's outputs instead of the class numbers, which may then be None;
+            for quantization-aware training.
     """
 
-    batches: Callable[[int], LabelledBatches]
+    batches: Callable[[int], Batches]
     steps_per_epoch: int
     epochs: int = 2
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
+    distill: bool = False
 
     @classmethod
     def on_arrays(
-        cls, inputs: Any, labels: np.ndarray, batch_size: int = 32, seed: int = 0, **options: Any
+        cls, inputs: Any, labels: np.ndarray | None, batch_size: int = 32, seed: int = 0, **options: Any
     ) -> FineTuning:
         """Train on arrays in memory, shuffled anew in each epoch."""
         arrays = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
-        size = min(batch_size, len(labels))
+        count = len(arrays[0])
+        size = min(batch_size, count)
 
-        def batches(epoch: int) -> LabelledBatches:
-            order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-            for start in range(0, len(labels) - size + 1, size):
+        def batches(epoch: int) -> Batches:
+            order = np.random.default_rng([seed, epoch]).permutation(count)
+            for start in range(0, count - size + 1, size):
                 chosen = order[start : start + size]
-                yield [array[chosen] for array in arrays], labels[chosen]
+                yield [array[chosen] for array in arrays], None if labels is None else labels[chosen]
 
-        return cls(batches, len(labels) // size, **options)
+        return cls(batches, count // size, **options)
 
     def stream(self) -> Iterator[Arrays]:
         """All batches of all epochs, as the worker takes them."""
@@ -59,14 +67,16 @@ class FineTuning:
             for inputs, labels in self.batches(epoch):
                 arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
                 named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
-                yield named | {"target": np.asarray(labels, np.int64)}
+                if labels is None and not self.distill:
+                    raise InputError("training without class numbers needs distill=True")
+                yield named if self.distill else named | {"target": np.asarray(labels, np.int64)}
 
-    def options(self) -> dict[str, Any]:
-        """What the worker's loop needs to know."""
+    def options(self, learning_rate: float = LEARNING_RATE) -> dict[str, Any]:
+        """What the worker's loop needs to know; `learning_rate` is taken where none was chosen."""
         return {
             "steps_per_epoch": self.steps_per_epoch,
             "epochs": self.epochs,
-            "learning_rate": self.learning_rate,
+            "learning_rate": self.learning_rate or learning_rate,
         }
 
 
@@ -128,14 +138,14 @@ def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster:
     record: dict[str, Any] = {"left_alone": [each.name for each in kernels if not each.compressible]}
     if prune:
         options = prune.training.options() | prune.description()
-        weights, history = worker.train("prune", graph, options, prune.training.stream())
+        weights, result = worker.train("prune", graph, options, prune.training.stream())
         graph.set_weights(weights)
-        record["prune"] = prune.description() | {"history": history}
+        record["prune"] = prune.description() | result
     if cluster:
         options = cluster.training.options() | {"clusters": cluster.clusters, "preserve_sparsity": bool(prune)}
-        weights, history = worker.train("cluster", graph, options, cluster.training.stream())
+        weights, result = worker.train("cluster", graph, options, cluster.training.stream())
         graph.set_weights(weights)
-        record["cluster"] = {"clusters": cluster.clusters, "history": history}
+        record["cluster"] = {"clusters": cluster.clusters} | result
     return record
 
 
@@ -145,20 +155,34 @@ def train_quantized(
     ranges: Ranges,
     keep_float: frozenset[str],
     training: FineTuning,
+    teacher: Graph,
     prune: Pruning | None,
     cluster: Clustering | None,
-) -> dict[str, Any]:
-    """Train the graph's weights in place under simulated int8, keeping the structure that they have.
+) -> tuple[Ranges, dict[str, Any]]:
+    """Train the graph's weights in place under simulated int8.
 
-    Operations of `keep_float` are trained as they are.
+    Kernels with a structure keep it, and the ranges stay; the others are trained on their 8-bit grids, and
+    ranges with them. Operations of `keep_float` are trained as they are.
+
+    Args:
+        teacher: the float model, for distillation.
+
+    Returns:
+        The ranges, and for the report what was done.
     """
-    keep = {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
-    options = training.options() | keep
-    weights, history = worker.train(
-        "train_quantized", graph, options, training.stream(), ranges=ranges, keep_float=sorted(keep_float)
-    )
+    settings: dict[str, Any] = {"ranges": ranges, "keep_float": sorted(keep_float)}
+    if training.distill:
+        settings["teacher"] = teacher
+    if prune or cluster:
+        options = training.options() | {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
+        weights, result = worker.train("train_quantized", graph, options, training.stream(), **settings)
+    else:
+        settings["shared"] = learnable(graph, ranges, keep_float)
+        options = training.options(GRID_LEARNING_RATE)
+        weights, result = worker.train("train_on_grid", graph, options, training.stream(), **settings)
+        ranges = {name: (low, high) for name, (low, high) in result["ranges"].items()}
     graph.set_weights(weights)
-    return {"epochs": training.epochs, "history": history}
+    return ranges, {"epochs": training.epochs, "distilled": training.distill, "history": result["history"]}
 
 
 def faults(path: str | os.PathLike[str], found: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:

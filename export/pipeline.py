@@ -15,7 +15,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from export import audit, fine_tuning, moments, passes, precision, quantize, verify
+from export import audit, fine_tuning, moments, passes, precision, quantize, tuning, verify
 from export.client import Worker
 from export.errors import CalibrationWarning, InputError
 from export.fine_tuning import Clustering, FineTuning, Pruning
@@ -76,8 +76,9 @@ def export_tflite(
             by TF-MOT; later steps keep them. They make the file compress better, not run faster.
             Weights that were trained so, carried back into the Keras model, are saved beside the
             file (`.keras`). `model` is unchanged.
-        ptq: where int8 activation ranges come from: "tuned" takes the mean of the samples' extremes,
-            "plain" leaves them to the converter, as int16x8 always does.
+        ptq: how int8 is made without training: "tuned" equalizes channels, rounds kernels and learns
+            biases and ranges so that the outputs stay close to the model's (`export.tuning`); "plain" leaves all
+            to the converter, as int16x8 always does.
         keep_float: layers of an int8 file that stay in float, as the model calls them, or wildcards
             such as `block1_*`. The report says what that costs: the file's latency over that of
             the all-int8 file.
@@ -135,14 +136,23 @@ def export_tflite(
         if prune or cluster:
             with clock("prune and cluster"):
                 structure = fine_tuning.give_structure(graph, worker, prune, cluster)
-        ranges = None
+        with clock("evaluate float"):
+            before, after = _logits_and_outputs(graph, worker, compared)
+        ranges, tuned = None, None
         if mode == "int8" and (ptq == "tuned" or qat):
-            with clock("calibrate"):
-                ranges = quantize.calibrate(graph, worker, calibrating, input_range, in_float)
-        if qat and ranges:
-            training = _post_training(graph, worker, ranges, io, in_float, evaluating, labels)
-            with clock("quantization-aware training"):
-                training |= fine_tuning.train_quantized(graph, worker, ranges, in_float, qat, prune, cluster)
+            teacher = graph.copy()
+            steps = tuning.CALIBRATION_ALONE if ptq == "plain" or structure else tuning.PostTraining()
+            with clock("tune"):
+                tuned = tuning.tune(graph, worker, calibrating, input_range, in_float, steps, carried=bool(qat))
+            graph.set_weights(tuned.graph.weights())
+            ranges = tuned.ranges
+            if qat:
+                training = _post_training(graph, worker, ranges, io, in_float, evaluating, labels)
+                with clock("quantization-aware training"):
+                    ranges, trained = fine_tuning.train_quantized(
+                        graph, worker, ranges, in_float, qat, teacher, prune, cluster
+                    )
+                training |= trained
 
         keras_model = path.with_suffix(".keras") if structure or training else None
         keras_correct = float_correct
@@ -162,7 +172,8 @@ def export_tflite(
                 )
                 temporary.write_bytes(content)
             with clock("verify"):
-                before, after = _logits_and_outputs(graph, worker, compared)
+                if training and not training["distilled"]:  # it is another model now
+                    before, after = _logits_and_outputs(graph, worker, compared)
                 parity = verify.compare(temporary, compared, after, before)
             errors = None
             if layers:
@@ -205,6 +216,7 @@ def export_tflite(
                 layers=errors,
                 keep_float=kept,
                 ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
+                tuning=tuned.record if tuned else None,
                 qat=training,
                 structure=structure,
                 sparsity=found.sparsity,
@@ -305,14 +317,9 @@ def _self_check(model: keras.Model, graph: Graph, worker: Worker, samples: Input
 
 def _logits_and_outputs(graph: Graph, worker: Worker, samples: Inputs) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The graph's outputs in float, before and after a final softmax."""
-    before = [_softmax_input(graph, name) for name in graph.outputs]
+    before = [graph.logits(name) for name in graph.outputs]
     values = worker.evaluate(graph, [*before, *graph.outputs], samples)
     return values[: len(before)], values[len(before) :]
-
-
-def _softmax_input(graph: Graph, name: str) -> str:
-    operation = graph.operations[name]
-    return operation.inputs[0] if operation.attributes.get("function") == "softmax" else name
 
 
 def _correct(run: Callable[[Inputs], list[np.ndarray]], inputs: list[Images], labels: Any) -> np.ndarray:
@@ -351,7 +358,7 @@ def _price(
     """What stays in float, and the file's latency over that of the same graph all in int8."""
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "int8.tflite"
-        ranges = quantize.calibrate(graph, worker, calibrating, input_range)
+        ranges = quantize.calibrations(graph, worker, calibrating, input_range)["mean"]
         reference.write_bytes(worker.convert(graph, "int8", io, ranges=ranges))
         return {"operations": sorted(in_float), "latency_over_int8": latency_ratio(path, reference)}
 

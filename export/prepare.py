@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.inputs import InputRange, recorded_range
 from export.samples import PartImages, balanced, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
+from keras_classics.augment import Augmentation
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
 from keras_classics.pretrained import published
@@ -26,6 +28,10 @@ MOST_CALIBRATION_IMAGES = 500
 FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
 PRUNING_EPOCHS = 4
 PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
+QAT_EPOCHS = 2
+DISTILLATION_STEPS = 1200  # on images without labels, of which there are few
+DISTILLATION_BATCH = 8
+PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 CLUSTERING_EPOCHS = 2
 
 
@@ -71,7 +77,7 @@ def prepare(options: argparse.Namespace, integer: bool) -> Job:
         model=model,
         calibration=_calibration(options, model, dataset, chosen) if integer else None,
         evaluation=_evaluation(dataset, chosen),
-        qat=_training(options, dataset, chosen, options.qat_epochs) if options.qat else None,
+        qat=_quantized_training(options, model, dataset, chosen) if options.qat else None,
         prune=_pruning(options, dataset, chosen) if options.prune else None,
         cluster=Clustering(_training(options, dataset, chosen, CLUSTERING_EPOCHS), options.cluster)
         if options.cluster
@@ -99,7 +105,13 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if options.qat and options.mode != "int8":
         raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
+    if options.distill and not options.qat:
+        raise InputError("--distill is a way of quantization-aware training; give --qat too")
+    if options.distill and not (trained or options.data or options.calibration):
+        raise InputError("--distill needs images to train on, with or without labels; give --data or --calibration")
     wanted = [name for name in ("qat", "prune", "cluster") if getattr(options, name)]
+    if options.distill and not options.data:
+        wanted.remove("qat")
     if wanted and not trained and not options.data:
         raise InputError(f"--{wanted[0]} needs labelled images to train on; give --data")
     if options.prune_block and (not options.prune or "pattern" in options.prune):
@@ -233,8 +245,40 @@ def _pruning(options: argparse.Namespace, dataset: Dataset | None, input_range: 
     return Pruning(training, **options.prune, block=block, schedule=options.prune_schedule)
 
 
+def _quantized_training(
+    options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+) -> FineTuning:
+    if dataset is not None:
+        training = _training(options, dataset, input_range, options.qat_epochs or QAT_EPOCHS)
+        return replace(training, distill=options.distill)
+    if Path(options.calibration).suffix in (".npy", ".npz"):
+        arrays = _arrays(Path(options.calibration))
+        inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
+        training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, options.seed, distill=True)
+    else:
+        training = _on_photos(_folder(Path(options.calibration), _image_shape(model)), options.seed, input_range)
+    return replace(training, epochs=options.qat_epochs or math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
+
+
+def _on_photos(pixels: np.ndarray, seed: int, input_range: InputRange) -> FineTuning:
+    """Distillation on images without labels, changed anew in each epoch."""
+    size = min(DISTILLATION_BATCH, len(pixels))
+
+    def batches(epoch: int) -> Iterator[tuple[np.ndarray, None]]:
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(pixels))
+        for start in range(0, len(pixels) - size + 1, size):
+            yield input_range.scale(PHOTO_AUGMENTATION(pixels[order[start : start + size]], random)), None
+
+    return FineTuning(batches, len(pixels) // size, distill=True)
+
+
 def _training(
-    options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange, epochs: int, **rate: float
+    options: argparse.Namespace,
+    dataset: Dataset | None,
+    input_range: InputRange,
+    epochs: int,
+    learning_rate: float | None = None,
 ) -> FineTuning:
     assert dataset is not None  # _check_sources has seen to it
     size = min(train.BATCH_SIZE, len(dataset.train))
@@ -244,4 +288,4 @@ def _training(
         for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
             yield input_range.scale(images), labels
 
-    return FineTuning(batches, len(dataset.train) // size, epochs, **rate)
+    return FineTuning(batches, len(dataset.train) // size, epochs, learning_rate)

@@ -28,9 +28,9 @@ def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
 
 
 def evaluate(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """The outputs of the header's `names` for the samples, in float."""
+    """The outputs of the header's `names` for the samples, in float or with its `ranges`."""
     graph = Graph.from_header(header["graph"], arrays)
-    outputs = frozen.evaluate(graph, header["names"], _samples(graph, arrays))
+    outputs = frozen.evaluate(graph, header["names"], _samples(graph, arrays), header.get("ranges"))
     return {}, {str(index): array for index, array in enumerate(outputs)}
 
 
@@ -44,18 +44,53 @@ def layer_errors(connection: Any, header: dict[str, Any], arrays: Arrays) -> Res
 def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     """Minimum and maximum of each of the header's `names` for each sample."""
     graph = Graph.from_header(header["graph"], arrays)
-    low, high = frozen.observe(graph, header["names"], _samples(graph, arrays), header["batch_size"])
+    low, high = frozen.observe(graph, header["names"], _samples(graph, arrays))
     return {}, {"low": low, "high": high}
 
 
+def observe_channels(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Greatest magnitude in each channel of each of the header's `names` for each sample."""
+    graph = Graph.from_header(header["graph"], arrays)
+    found = frozen.observe_channels(graph, header["names"], _samples(graph, arrays))
+    return {}, {str(index): array for index, array in enumerate(found)}
+
+
+def round_weights(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """The kernels of the header's `names` on their 8-bit grids, and the biases that go with them."""
+    from export.worker import rounding
+
+    graph = Graph.from_header(header["graph"], arrays)
+    return {}, rounding.round_weights(graph, header["names"], _samples(graph, arrays))
+
+
 def train_quantized(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """Quantization-aware training: new weights, as the graph names them, and a history."""
+    """Quantization-aware training that keeps ranges: new weights, as the graph names them, and a history."""
     from export.worker import quantized_training
 
     graph = Graph.from_header(header["graph"], arrays)
-    keep_float = header.get("keep_float", [])
-    weights, history = quantized_training.train(graph, header["ranges"], keep_float, header["options"], connection)
+    settings = (header["ranges"], header["keep_float"], header["options"])
+    weights, history = quantized_training.train(graph, *settings, connection, **_objective(header, arrays))
     return {"history": history}, weights
+
+
+def train_on_grid(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Quantization-aware training that learns ranges: new weights, and ranges and a history."""
+    from export.worker import grid_training
+
+    graph = Graph.from_header(header["graph"], arrays)
+    settings = (header["ranges"], header["shared"], header["keep_float"], header["options"])
+    weights, ranges, history = grid_training.train(graph, *settings, connection, **_objective(header, arrays))
+    return {"history": history, "ranges": ranges}, weights
+
+
+def _objective(header: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """The loss, where the header has a `teacher`: a graph whose weights are called `teacher/…`."""
+    if "teacher" not in header:
+        return {}
+    from export.worker import grid_training
+
+    weights = {name.removeprefix("teacher/"): array for name, array in arrays.items() if name.startswith("teacher/")}
+    return {"objective": grid_training.towards(Graph.from_header(header["teacher"], weights))}
 
 
 def prune(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:

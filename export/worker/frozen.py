@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -13,14 +13,20 @@ from export.worker import float_edges, large_weights
 from export.worker.operations import compute
 
 Ranges = Mapping[str, tuple[float, float]]
+BATCH_SIZE = 8
 
 
 def run(
-    graph: Graph, inputs: list[tf.Tensor], ranges: Ranges | None = None, keep_float: Collection[str] = ()
+    graph: Graph,
+    inputs: list[tf.Tensor],
+    ranges: Ranges | None = None,
+    keep_float: Collection[str] = (),
+    constants: Mapping[str, dict[str, tf.Tensor]] | None = None,
 ) -> dict[str, tf.Tensor]:
     """Every operation's output; those with a range pass through a fake-quantization node.
 
     Operations of `keep_float` give what they compute as it is; their int8 readers get it quantized.
+    `constants` are the weights by operation where they exist already.
     """
     ranges = ranges or {}
     values: dict[str, tf.Tensor] = {}
@@ -33,7 +39,7 @@ def run(
                 given = [
                     _read(source, values[source], ranges, source in keep_float, stays) for source in operation.inputs
                 ]
-                value = compute(operation, given, _constants(operation))
+                value = compute(operation, given, constants[name] if constants else _constants(operation))
             values[name] = value if stays else _quantized(name, value, ranges)
     return values
 
@@ -145,29 +151,53 @@ def _one_by_one(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield [array[index : index + 1].astype(np.float32) for array in samples]
 
 
-def observe(
-    graph: Graph, names: list[str], samples: list[np.ndarray], batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def observe(graph: Graph, names: list[str], samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest value of each named output for each sample: two (names, N) arrays."""
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def extremes(inputs):
-        values = run(graph, inputs)
+    def extremes(values):
         flat = [tf.reshape(values[name], [tf.shape(values[name])[0], -1]) for name in names]
-        return [tf.stack([reduce(value, axis=1) for value in flat]) for reduce in (tf.reduce_min, tf.reduce_max)]
+        return [tf.stack([reduce(value, axis=1) for value in flat], 1) for reduce in (tf.reduce_min, tf.reduce_max)]
+
+    lows, highs = _in_batches(graph, extremes, samples)
+    return lows.T, highs.T
+
+
+def observe_channels(graph: Graph, names: list[str], samples: list[np.ndarray]) -> list[np.ndarray]:
+    """The greatest magnitude in each channel of each named output for each sample: (N, channels) each."""
+
+    def magnitudes(values):
+        return [tf.reduce_max(tf.abs(values[name]), list(range(1, values[name].shape.rank - 1))) for name in names]
+
+    return _in_batches(graph, magnitudes, samples)
+
+
+def evaluate(
+    graph: Graph, names: list[str], samples: list[np.ndarray], ranges: Ranges | None = None
+) -> list[np.ndarray]:
+    """The named outputs for all samples, (N, …) each: in float, or with activations in the 8 bits of `ranges`."""
+    return _in_batches(graph, lambda values: [values[name] for name in names], samples, ranges)
+
+
+def _in_batches(
+    graph: Graph,
+    result: Callable[[dict[str, tf.Tensor]], list[tf.Tensor]],
+    samples: list[np.ndarray],
+    ranges: Ranges | None = None,
+) -> list[np.ndarray]:
+    """What `result` makes of the operations' outputs, (n, …) each, for all samples, a few at a time."""
+
+    # Made out here they are held once; a function copies its own several times over.
+    constants = {name: _constants(operation) for name, operation in graph.operations.items()}
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def function(inputs):
+        return result(run(graph, inputs, ranges, constants=constants))
 
     parts = []
-    for start in range(0, len(samples[0]), batch_size):
-        batch = [tf.constant(array[start : start + batch_size], tf.float32) for array in samples]
-        parts.append([part.numpy() for part in extremes(batch)])
-    lows, highs = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
-    return lows, highs
-
-
-def evaluate(graph: Graph, names: list[str], samples: list[np.ndarray]) -> list[np.ndarray]:
-    """The named outputs for all samples at once, in float."""
-    values = run(graph, [tf.constant(array, tf.float32) for array in samples])
-    return [values[name].numpy() for name in names]
+    for start in range(0, len(samples[0]), BATCH_SIZE):
+        batch = [tf.constant(array[start : start + BATCH_SIZE], tf.float32) for array in samples]
+        parts.append([part.numpy() for part in function(batch)])
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def layer_errors(graph: Graph, samples: list[np.ndarray], found: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -15,16 +15,22 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.graph import Graph, Operation
+from export.graph import Graph
 from export.wire import Arrays
 from export.worker import training
 
 quantization = tfmot.quantization.keras
+quantizers = quantization.quantizers
 Ranges = dict[str, tuple[float, float]]
 
 
 def train(
-    graph: Graph, ranges: Ranges, keep_float: Collection[str], options: Mapping[str, Any], connection: Any
+    graph: Graph,
+    ranges: Ranges,
+    keep_float: Collection[str],
+    options: Mapping[str, Any],
+    connection: Any,
+    objective: training.Objective = training.class_loss,
 ) -> tuple[Arrays, training.History]:
     """Fine-tune the graph's weights under simulated int8.
 
@@ -32,8 +38,9 @@ def train(
         graph: with batch normalization folded.
         ranges: of activations, by operation; they stay as they are.
         keep_float: operations whose kernels are not quantized, unless they have a structure to keep.
-        options: those of `training.fit`, and `preserve_sparsity` and `preserve_clusters`: zeros stay zeros,
-            and weights that are equal stay equal.
+        options: those of `training.fit`, `learning_rate`, and `preserve_sparsity` and `preserve_clusters`:
+            zeros stay zeros, and weights that are equal stay equal.
+        objective: the loss.
 
     Returns:
         The trained weights as the graph names them, and the mean loss of each epoch.
@@ -42,45 +49,36 @@ def train(
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         name = layer.operation.name
-        if name in keep_float and not any(keep):
-            configuration = FloatOperation(layer.operation, ranges.get(name))
-        else:
-            configuration = QuantizedOperation(layer.operation, ranges.get(name), *keep)
-        return quantization.QuantizeWrapperV2(layer, configuration)
+        in_float = "kernel" not in layer.operation.weights or (name in keep_float and not any(keep))
+        kernel = None if in_float else _kernel_quantizer(layer, *keep)
+        output = CalibratedQuantizer(*ranges[name]) if name in ranges else None
+        return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
 
     model, layers = training.build(graph, wrap)
-    history = training.fit(model, layers, options, connection, "quantization-aware training")
+    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
+    history = training.fit(model, variables, options, connection, "quantization-aware training", objective)
     return training.results(layers), history
 
 
-class QuantizedOperation(quantization.QuantizeConfig):
-    """What TF-MOT quantizes of one operation: its kernel, and its output where it has a range."""
+def _kernel_quantizer(layer: training.OperationLayer, sparsity: bool, clusters: bool) -> ChannelQuantizer:
+    kernel = layer.operation.weights["kernel"]
+    if layer.operation.kind == "depthwise_conv2d":
+        return DepthwiseQuantizer()
+    if "kernel" not in layer.operation.trainable:
+        return ChannelQuantizer()
+    if clusters:
+        return ClusteredQuantizer(kernel, layer)
+    return SparseQuantizer(kernel, layer) if sparsity else ChannelQuantizer()
 
-    def __init__(
-        self,
-        operation: Operation,
-        output_range: tuple[float, float] | None,
-        preserve_sparsity: bool = False,
-        preserve_clusters: bool = False,
-    ) -> None:
-        self._operation = operation
-        self._range = output_range
-        self._sparsity, self._clusters = preserve_sparsity, preserve_clusters
+
+class QuantizedOperation(quantization.QuantizeConfig):
+    """What TF-MOT quantizes of one operation: its kernel and its output, where they have a quantizer."""
+
+    def __init__(self, kernel: quantizers.Quantizer | None, output: quantizers.Quantizer | None) -> None:
+        self._kernel, self._output = kernel, output
 
     def get_weights_and_quantizers(self, layer: training.OperationLayer) -> list[Any]:
-        if "kernel" not in layer.variables_by_role:
-            return []
-        return [(layer.variables_by_role["kernel"], self._quantizer(layer))]
-
-    def _quantizer(self, layer: training.OperationLayer) -> ChannelQuantizer:
-        kernel = self._operation.weights["kernel"]
-        if self._operation.kind == "depthwise_conv2d":
-            return DepthwiseQuantizer()
-        if "kernel" not in self._operation.trainable:
-            return ChannelQuantizer()
-        if self._clusters:
-            return ClusteredQuantizer(kernel, layer)
-        return SparseQuantizer(kernel, layer) if self._sparsity else ChannelQuantizer()
+        return [(layer.variables_by_role["kernel"], self._kernel)] if self._kernel else []
 
     def set_quantize_weights(self, layer: training.OperationLayer, quantize_weights: list[tf.Tensor]) -> None:
         if quantize_weights:
@@ -93,20 +91,13 @@ class QuantizedOperation(quantization.QuantizeConfig):
         pass
 
     def get_output_quantizers(self, layer: training.OperationLayer) -> list[Any]:
-        return [CalibratedQuantizer(*self._range)] if self._range else []
+        return [self._output] if self._output else []
 
     def get_config(self) -> dict[str, Any]:
         return {}
 
 
-class FloatOperation(QuantizedOperation):
-    """One that stays in float; only what int8 operations read of it is quantized."""
-
-    def get_weights_and_quantizers(self, layer: training.OperationLayer) -> list[Any]:
-        return []
-
-
-class ChannelQuantizer(quantization.quantizers.LastValueQuantizer):
+class ChannelQuantizer(quantizers.LastValueQuantizer):
     """8 bits, symmetric, one scale for each index of the last axis, from the current weights."""
 
     def __init__(self) -> None:
@@ -170,7 +161,7 @@ class ClusteredQuantizer(ChannelQuantizer):
         return super().__call__(self._layer.kernel_of(), training, weights, **keywords)
 
 
-class CalibratedQuantizer(quantization.quantizers.Quantizer):
+class CalibratedQuantizer(quantizers.Quantizer):
     """8 bits over a fixed range, nudged so that zero is exact, as TFLite will have it."""
 
     def __init__(self, low: float, high: float) -> None:

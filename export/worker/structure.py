@@ -21,9 +21,10 @@ def prune(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[Ar
     """Train with ever more of the smallest weights at zero.
 
     Args:
-        options: those of `training.fit`, and `sparsity`, the share of zeros, which the `schedule` "polynomial"
-            reaches after two thirds of the steps and "constant" at once; or `pattern` (m, n): m zeros in
-            every n weights. `block` (rows, columns) is the size of what becomes zero together in dense kernels.
+        options: those of `training.fit`, `learning_rate`, and `sparsity`, the share of zeros, which the
+            `schedule` "polynomial" reaches after two thirds of the steps and "constant" at once; or `pattern`
+            (m, n): m zeros in every n weights. `block` (rows, columns) is the size of what becomes zero together
+            in dense kernels.
     """
     steps = options["steps_per_epoch"] * options["epochs"]
     frequency = max(1, steps // 50)
@@ -43,7 +44,9 @@ def prune(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[Ar
         return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule, **settings, **block)
 
     model, layers = training.build(graph, wrap)
-    history = training.fit(model, layers, options, connection, "pruning", sparsity.UpdatePruningStep())
+    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
+    step = sparsity.UpdatePruningStep()
+    history = training.fit(model, variables, options, connection, "pruning", callback=step)
     return training.results(layers), history
 
 
@@ -51,7 +54,7 @@ def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[
     """Train with each kernel's weights at a few shared values.
 
     Args:
-        options: those of `training.fit`, `clusters`, how many values a kernel may have, and
+        options: those of `training.fit`, `learning_rate`, `clusters`, how many values a kernel may have, and
             `preserve_sparsity`: zero stays one of them, for the same weights.
     """
 
@@ -73,5 +76,6 @@ def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[
         return wrapped
 
     model, layers = training.build(graph, wrap)
-    history = training.fit(model, layers, options, connection, "clustering")
+    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
+    history = training.fit(model, variables, options, connection, "clustering")
     return training.results(layers), history

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from export.wire import Arrays
 from export.worker.operations import compute
 
 Wrap = Callable[["OperationLayer"], tf_keras.layers.Layer]
+Objective = Callable[[list[tf.Tensor], Any, Any], tf.Tensor]  # loss of inputs, targets and outputs
 History = list[dict[str, float]]
 
 
@@ -24,6 +25,7 @@ class OperationLayer(
     """One operation of the graph with its weights as variables.
 
     Attributes:
+        units: for some roles, what 1 in the variable is worth, so that one learning rate suits all of them.
         variables_by_role: the variables.
         trained: roles of those that training changes.
         kernel_of: gives the kernel that a wrapper computes, where it does.
@@ -32,6 +34,7 @@ class OperationLayer(
     def __init__(self, operation: Operation, name: str) -> None:
         super().__init__(name=name)
         self.operation = operation
+        self.units: dict[str, np.ndarray] = {}
         self.variables_by_role: dict[str, tf.Variable] = {}
         self.trained = set(operation.trainable)
         self.kernel_of: Callable[[], tf.Tensor] | None = None
@@ -41,7 +44,7 @@ class OperationLayer(
             variable = self.add_weight(
                 role,
                 shape=array.shape,
-                initializer=tf_keras.initializers.Constant(array),
+                initializer=tf_keras.initializers.Constant(array / self.units.get(role, 1)),
                 trainable=role in self.trained,
             )
             self.variables_by_role[role] = variable
@@ -51,7 +54,7 @@ class OperationLayer(
     def call(self, inputs: Any) -> tf.Tensor:
         if self.operation.kind == "input":
             return tf.identity(inputs)
-        weights = {role: getattr(self, role) for role in self.operation.weights}
+        weights = {role: getattr(self, role) * self.units.get(role, 1) for role in self.operation.weights}
         return compute(self.operation, tf.nest.flatten(inputs), weights)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -65,7 +68,7 @@ class OperationLayer(
 
     def result(self) -> Arrays:
         """The weights as they are now, by role."""
-        arrays = {role: variable.numpy() for role, variable in self.variables_by_role.items()}
+        arrays = {role: variable.numpy() * self.units.get(role, 1) for role, variable in self.variables_by_role.items()}
         if self.kernel_of is not None:
             arrays["kernel"] = np.asarray(self.kernel_of())
         return arrays
@@ -85,51 +88,58 @@ def build(graph: Graph, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, Operation
             inputs[operation.name] = tf_keras.Input(operation.shape)
         given = [inputs[operation.name]] if operation.kind == "input" else [tensors[name] for name in operation.inputs]
         tensors[operation.name] = wrap(layer)(given if len(given) > 1 else given[0])
-    outputs = [tensors[_logits(graph, name)] for name in graph.outputs]
+    outputs = [tensors[graph.logits(name)] for name in graph.outputs]
     return tf_keras.Model([inputs[name] for name in graph.inputs], outputs), layers
 
 
-def _logits(graph: Graph, name: str) -> str:
-    """The output itself, or what its softmax takes, so that the loss works on logits."""
-    operation = graph.operations[name]
-    return operation.inputs[0] if operation.attributes.get("function") == "softmax" else name
+def class_loss(inputs: list[tf.Tensor], target: Any, outputs: Any) -> tf.Tensor:
+    """Cross entropy of the logits with class numbers."""
+    return tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)(target, outputs)
 
 
-def fit(
-    model: tf_keras.Model,
-    layers: Mapping[str, OperationLayer],
-    options: Mapping[str, Any],
-    connection: Any,
-    step_name: str,
-    callback: tf_keras.callbacks.Callback | None = None,
-) -> History:
-    """Train on the connection's batches, arrays `input:0`, … and `target` (class numbers).
-
-    Args:
-        options: `steps_per_epoch`, `epochs`, `learning_rate` (of Adam; decays to zero by a cosine).
-        callback: what TF-MOT wants to be called at the start and after each epoch.
-
-    Returns:
-        The mean loss of each epoch.
-    """
-    per_epoch, epochs = options["steps_per_epoch"], options["epochs"]
-    schedule = tf_keras.optimizers.schedules.CosineDecay(options["learning_rate"], per_epoch * epochs)
-    optimizer = tf_keras.optimizers.Adam(schedule)
-    loss_function = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # TF-MOT's wrappers train every weight that they quantize.
+def trained_variables(model: tf_keras.Model, layers: Mapping[str, OperationLayer]) -> list[tf.Variable]:
+    """What training may change; TF-MOT's wrappers would train every weight that they quantize."""
     kept = {
         id(variable)
         for layer in layers.values()
         for role, variable in layer.variables_by_role.items()
         if role not in layer.trained
     }
-    variables = [variable for variable in model.trainable_variables if id(variable) not in kept]
+    return [variable for variable in model.trainable_variables if id(variable) not in kept]
+
+
+def fit(
+    model: tf_keras.Model,
+    variables: Sequence[tuple[Sequence[tf.Variable], float]],
+    options: Mapping[str, Any],
+    connection: Any,
+    step_name: str,
+    objective: Objective = class_loss,
+    callback: tf_keras.callbacks.Callback | None = None,
+) -> History:
+    """Train on the connection's batches, arrays `input:0`, … and, for `class_loss`, `target` (class numbers).
+
+    Args:
+        variables: groups of variables, each with the learning rate of its Adam, which decays to zero by a cosine.
+        options: `steps_per_epoch` and `epochs`.
+        callback: what TF-MOT wants to be called at the start and after each epoch.
+
+    Returns:
+        The mean loss of each epoch.
+    """
+    per_epoch, epochs = options["steps_per_epoch"], options["epochs"]
+    groups = [(list(group), rate) for group, rate in variables if group]
+    schedules = [tf_keras.optimizers.schedules.CosineDecay(rate, per_epoch * epochs) for _, rate in groups]
+    optimizers = [tf_keras.optimizers.Adam(schedule) for schedule in schedules]
+    everything = [variable for group, _ in groups for variable in group]
 
     @tf.function(reduce_retracing=True, autograph=False)
     def step(inputs, target):
         with tf.GradientTape() as tape:
-            loss = loss_function(target, model(inputs, training=True))
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            loss = objective(inputs, target, model(inputs, training=True))
+        gradients = iter(tape.gradient(loss, everything))
+        for optimizer, (group, _) in zip(optimizers, groups, strict=True):
+            optimizer.apply_gradients([(next(gradients), variable) for variable in group])
         return loss
 
     if callback is not None:
@@ -139,7 +149,8 @@ def fit(
     total = 0.0
     for done, batch in enumerate(connection.batches(), start=1):
         inputs = [tf.constant(batch[f"input:{index}"]) for index in range(len(model.inputs))]
-        total += float(step(inputs, tf.constant(batch["target"])))
+        target = tf.constant(batch["target"]) if "target" in batch else None
+        total += float(step(inputs, target))
         epoch, within = divmod(done, per_epoch)
         connection.progress(step_name, done, per_epoch * epochs, loss=total / (within or per_epoch))
         if within == 0:

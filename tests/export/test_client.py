@@ -8,7 +8,7 @@ import pytest
 from keras import Input, Model, layers
 
 from export import ConversionError, FineTuning, InputError, Worker
-from export.quantize import calibrate
+from export.quantize import calibrations
 from export.reader import read_graph
 
 
@@ -28,11 +28,11 @@ def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Wor
 def test_training_that_fails_leaves_the_worker_usable(worker: Worker) -> None:
     graph = small_graph()
     images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
-    ranges = calibrate(graph, worker, [images], None)
+    ranges = calibrations(graph, worker, [images], None)["mean"]
     wrong_shape = FineTuning.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
     options = wrong_shape.options() | {"preserve_sparsity": False, "preserve_clusters": False}
     with pytest.raises(ConversionError, match="incompatible"):
-        worker.train("train_quantized", graph, options, wrong_shape.stream(), ranges=ranges)
+        worker.train("train_quantized", graph, options, wrong_shape.stream(), ranges=ranges, keep_float=[])
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
 

@@ -152,7 +152,7 @@ def test_kind_is_exact_in_float_and_integer_in_int8(
     expected = verify.keras_outputs(model, [samples])
     assert verify.relative_rms(expected, worker.evaluate(graph, graph.outputs, [samples])) <= 1e-5
 
-    ranges = quantize.calibrate(graph, worker, [samples], None)
+    ranges = quantize.calibrations(graph, worker, [samples], None)["mean"]
     path = tmp_path / "int8.tflite"
     path.write_bytes(worker.convert(graph, "int8", "int8", ranges=ranges))
     found = audit(path)

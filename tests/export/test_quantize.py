@@ -7,7 +7,7 @@ from keras import layers
 import keras_classics as kc
 from export import Worker
 from export.passes import simplify
-from export.quantize import calibrate, quantized_tensors
+from export.quantize import calibrations, quantized_tensors
 from export.reader import read_graph
 
 
@@ -32,7 +32,7 @@ def test_ranges_are_means_of_each_samples_extremes(worker: Worker) -> None:
     samples = np.zeros((4, 4, 4, 1), np.float32)
     samples[:, 0, 0, 0] = [1, 1, 1, 5]
     samples[:, 1, 1, 0] = -3
-    ranges = calibrate(read_graph(model), worker, [samples], None)
+    ranges = calibrations(read_graph(model), worker, [samples], None)["mean"]
     assert ranges["image"] == (-3, 5)
     assert ranges["relu"] == (0, 2)
     assert ranges["logits"] == (0, 5)  # outputs keep the greatest, since clipped logits tie
@@ -47,7 +47,7 @@ def test_what_is_concatenated_shares_a_range(worker: Worker) -> None:
     joined = layers.Concatenate()([layers.Concatenate()([large, pooled]), image])
     model = keras.Model(image, layers.Conv2D(1, 1, name="end")(joined))
     samples = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
-    ranges = calibrate(read_graph(model), worker, [samples], (0.0, 1.0))
+    ranges = calibrations(read_graph(model), worker, [samples], (0.0, 1.0))["mean"]
     assert ranges["large"] == ranges["small"] == ranges["image"]
     low, high = ranges["large"]
     assert -2 < low < -1.5

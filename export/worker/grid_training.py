@@ -1,0 +1,190 @@
+"""Training on the 8-bit grid, with learned ranges: TF-MOT's wrapper with quantizers of ours.
+
+Weights keep the steps that their kernel has at the start and are trained in units of those steps,
+biases in units of the step of what they add to, ranges by their logarithm; so one learning rate suits
+layers of any scale. It starts from weights that `export.tuning` has prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from export.graph import Graph, Operation
+from export.wire import Arrays
+from export.worker import frozen, training
+from export.worker.quantized_training import QuantizedOperation, Ranges, quantization, quantizers
+from export.worker.rounding import GREATEST
+
+STEPS_OF_RANGE = 255
+# Of Adam, beside the weights' own: found on the tuning photos of benchmarks/photos.py.
+BIAS_LEARNING_RATE = 0.01
+RANGE_LEARNING_RATE = 0.002
+DIVERGENCE_WEIGHT = 0.02
+
+
+def train(
+    graph: Graph,
+    ranges: Ranges,
+    shared: Mapping[str, str],
+    keep_float: Collection[str],
+    options: Mapping[str, Any],
+    connection: Any,
+    objective: training.Objective = training.class_loss,
+) -> tuple[Arrays, Ranges, training.History]:
+    """Fine-tune the graph under simulated int8.
+
+    Args:
+        graph: with batch normalization folded.
+        ranges: of activations, by operation, where they start.
+        shared: for each operation whose range is learned, the one that it shares it with, or itself.
+        keep_float: operations whose kernels are not quantized.
+        options: those of `training.fit`, and `learning_rate` of the kernels, in their steps; if that is 0
+            only ranges are trained, and the biases of the operations `biases`.
+        objective: the loss.
+
+    Returns:
+        The trained weights as the graph names them, the learned ranges, and the mean loss of each epoch.
+    """
+    learned = LearnedRanges(ranges, shared)
+    rate = options["learning_rate"]
+
+    def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
+        operation = layer.operation
+        if not rate:
+            layer.trained = {"bias"} if operation.name in options["biases"] else set()
+        if "bias" in operation.weights:
+            layer.units["bias"] = np.asarray(_output_step(graph, ranges, operation), np.float32)
+        kernel = None
+        if operation.name not in keep_float and "kernel" in operation.weights:
+            layer.units["kernel"] = _kernel_steps(operation)
+            kernel = GridQuantizer(layer)
+        output = LearnedQuantizer(learned, operation.name) if operation.name in ranges else None
+        return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
+
+    model, layers = training.build(graph, wrap)
+    by_role = {
+        role: [layer.variables_by_role[role] for layer in layers.values() if role in layer.trained]
+        for role in ("kernel", "bias")
+    }
+    groups = [
+        (by_role["kernel"], rate),
+        (by_role["bias"], BIAS_LEARNING_RATE),
+        (learned.variables, RANGE_LEARNING_RATE),
+    ]
+    step_name = "quantization-aware training" if rate else "learning ranges"
+    history = training.fit(model, groups, options, connection, step_name, objective)
+    return training.results(layers), learned.values(), history
+
+
+def towards(teacher: Graph) -> training.Objective:
+    """The loss that pulls the logits to those of `teacher` in float, without labels.
+
+    For each sample the squared error relative to the teacher's logits, and of classifiers a little of
+    the divergence between the class probabilities (Hinton et al. 2015).
+    """
+    names = [teacher.logits(name) for name in teacher.outputs]
+
+    def loss(inputs: list[tf.Tensor], target: Any, outputs: Any) -> tf.Tensor:
+        values = frozen.run(teacher, inputs)
+        total = 0.0
+        for name, found in zip(names, tf.nest.flatten(outputs), strict=True):
+            expected = values[name]
+            axes = list(range(1, expected.shape.rank))
+            power = tf.reduce_sum(tf.square(expected), axes) + tf_keras.backend.epsilon()
+            total += tf.reduce_mean(tf.reduce_sum(tf.square(found - expected), axes) / power)
+            if expected.shape.rank == 2 and expected.shape[1] > 1:
+                logs = tf.nn.log_softmax(expected) - tf.nn.log_softmax(found)
+                total += DIVERGENCE_WEIGHT * tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(expected) * logs, 1))
+        return total
+
+    return loss
+
+
+def _kernel_steps(operation: Operation) -> np.ndarray:
+    """What one unit of the 8-bit kernel is worth, for each output channel, shaped to multiply the kernel."""
+    kernel = operation.weights["kernel"]
+    axes = (0, 1) if operation.kind == "depthwise_conv2d" else tuple(range(kernel.ndim - 1))
+    greatest = np.abs(kernel).max(axis=axes, keepdims=True)
+    return np.where(greatest > 0, greatest, 1) / np.float32(GREATEST)
+
+
+def _output_step(graph: Graph, ranges: Ranges, operation: Operation) -> float:
+    """Step of the tensor that the operation's output becomes."""
+    readers = graph.consumers()
+    name = operation.name
+    while name not in ranges and readers[name]:
+        name = readers[name][0].name
+    low, high = ranges.get(name, (0.0, float(np.abs(operation.weights["bias"]).max())))
+    return max(high - low, 1e-6) / STEPS_OF_RANGE
+
+
+class LearnedRanges:
+    """Ranges of activations, some of them variables: the logarithms of how far they reach on both sides of 0."""
+
+    def __init__(self, ranges: Ranges, shared: Mapping[str, str]) -> None:
+        self._ranges, self._shared = ranges, shared
+        self._logarithms = {
+            root: [tf.Variable(np.log(abs(end)), dtype=tf.float32) if end else None for end in ranges[root]]
+            for root in set(shared.values())
+        }
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What is trained."""
+        return [each for pair in self._logarithms.values() for each in pair if each is not None]
+
+    def of(self, name: str) -> tuple[Any, Any]:
+        """The range of an operation's output."""
+        if name not in self._shared:
+            return self._ranges[name]
+        low, high = self._logarithms[self._shared[name]]
+        return (0.0 if low is None else -tf.exp(low)), (0.0 if high is None else tf.exp(high))
+
+    def values(self) -> Ranges:
+        """All ranges as they are now."""
+        return {name: tuple(float(end) for end in self.of(name)) for name in self._ranges}  # type: ignore[misc]
+
+
+class GridQuantizer(quantizers.Quantizer):
+    """Rounds a kernel that is given in its own steps; the greatest weights, which define the steps, stay."""
+
+    def __init__(self, layer: training.OperationLayer) -> None:
+        whole = layer.operation.weights["kernel"] / layer.units["kernel"]
+        self._defining = tf.constant(np.abs(whole) > GREATEST - 0.01)
+        self._start = tf.constant(np.round(whole), tf.float32)
+        if "kernel" in layer.trained:
+            layer.kernel_of = lambda: self._rounded(layer.variables_by_role["kernel"]) * layer.units["kernel"]
+
+    def _rounded(self, inputs: Any) -> tf.Tensor:
+        whole = tf.quantization.fake_quant_with_min_max_args(inputs, -GREATEST, GREATEST, narrow_range=True)
+        return tf.where(self._defining, self._start, whole)
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Any, **keywords: Any) -> tf.Tensor:
+        return self._rounded(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class LearnedQuantizer(quantizers.Quantizer):
+    """8 bits over a range that is learned, nudged so that zero is exact, as TFLite will have it."""
+
+    def __init__(self, learned: LearnedRanges, name: str) -> None:
+        self._learned, self._name = learned, name
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Any, **keywords: Any) -> tf.Tensor:
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, *self._learned.of(self._name))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self._name}
