@@ -74,16 +74,23 @@ def compare(name: str, modes: list[str], rounds: int, folder: Path) -> dict[str,
 
 
 def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
-    """A picture of one model's files: latency against SQNR, a marker for each mode."""
+    """A picture of one model's quantized files: latency against SQNR, a marker for each mode.
+
+    In float32 all are exact and alike, so that a line stands for them.
+    """
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for marker, mode in zip("os^", PRODUCERS, strict=True):
+    axes.axvline(1, color="tab:blue", linestyle=":", label="our float32")
+    for marker, mode in zip("s^", ("dynamic", "int8"), strict=True):
         for label, row in rows.items():
             if label.startswith(mode) and "ratio" in row:
                 colour = "tab:blue" if ", ours" in label else "tab:gray"
                 axes.scatter(row["ratio"], row["sqnr"], marker=marker, color=colour)
                 place = (row["ratio"], row["sqnr"])
-                axes.annotate(label, place, (5, 4), textcoords="offset points", fontsize=8, color=colour)
-    axes.set(xlabel="latency / our float32 (log)", ylabel="SQNR of the logits, dB", xscale="log")
+                side = dict(xytext=(-6, 5), ha="right") if row["ratio"] > 1 else dict(xytext=(6, 5))
+                axes.annotate(label, place, textcoords="offset points", fontsize=8, color=colour, **side)
+    axes.set(xlabel="latency / our float32", ylabel="SQNR of the logits, dB")
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right")
     axes.margins(0.15)
     axes.grid(alpha=0.3)
     with replacing(path) as temporary:
