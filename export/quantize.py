@@ -92,7 +92,7 @@ def calibrations(
 def _with_zero(low: float, high: float) -> tuple[float, float]:
     """Zero must be exact (padding, ReLU), and a range must not be empty: LiteRT ends the process on such scales."""
     low, high = min(0.0, float(low)), max(0.0, float(high))
-    return (low, high) if high - low > 1e-6 else (low, low + 1.0)
+    return (low, high) if high - low > 1e-12 else (low, low + 1.0)
 
 
 def _feeds_output(graph: Graph, name: str) -> bool:
