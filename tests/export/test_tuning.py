@@ -1,0 +1,122 @@
+"""Int8 without training, our way: rounding, learning, and that nothing gets worse."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from export import FineTuning, Worker, export_tflite, tuning
+from export.graph import Graph
+from export.interpreter import Interpreter
+from export.passes import simplify
+from export.quantize import calibrations, can_run
+from export.reader import read_graph
+from keras_classics.parts import Dataset
+
+
+def correlated(count: int, channels: int) -> np.ndarray:
+    """Images whose channels move together and have a mean."""
+    random = np.random.default_rng(0)
+    common = random.normal(1.0, 1.0, (count, 6, 6, 1))
+    return (common + 0.2 * random.normal(size=(count, 6, 6, channels))).astype(np.float32)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda bias: layers.Conv2D(8, 3, groups=2, use_bias=bias, name="it"),
+        lambda bias: layers.DepthwiseConv2D(3, padding="same", strides=2, use_bias=bias, name="it"),
+        lambda bias: layers.Dense(8, use_bias=bias, name="it"),
+    ],
+)
+def test_rounded_kernels_change_the_output_less_than_nearest_ones(layer, use_bias: bool, worker: Worker) -> None:
+    keras.utils.set_random_seed(0)
+    image = layers.Input((6, 6, 16), name="image")
+    graph = read_graph(keras.Model(image, layer(use_bias)(image)))
+    samples = [correlated(32, 16)]
+    (expected,) = worker.evaluate(graph, ["it"], samples)
+    kernel = graph.operations["it"].weights["kernel"]
+    steps = np.abs(kernel).max((0, 1) if kernel.ndim == 4 and kernel.shape[3] == 1 else tuple(range(kernel.ndim - 1)))
+    shaped = steps.reshape(kernel.shape[2:]) if kernel.ndim == 4 and kernel.shape[3] == 1 else steps
+    errors = {}
+    for name, given in (("nearest", []), ("rounded", samples)):
+        candidate = graph.copy()
+        candidate.set_weights(worker.round_weights(candidate, ["it"], given))
+        whole = candidate.operations["it"].weights["kernel"] / shaped * 127
+        np.testing.assert_allclose(whole, np.round(whole), atol=1e-3)
+        greatest = (
+            np.abs(whole).max(axis=tuple(range(whole.ndim - 1))) if shaped is steps else np.abs(whole).max((0, 1))
+        )
+        np.testing.assert_allclose(greatest, 127, atol=1e-3)
+        errors[name] = np.square(worker.evaluate(candidate, ["it"], samples)[0] - expected).mean()
+    assert errors["rounded"] < 0.75 * errors["nearest"]
+
+
+def test_constant_inputs_are_no_obstacle(worker: Worker) -> None:
+    image = layers.Input((6, 6, 4), name="image")
+    graph = read_graph(keras.Model(image, layers.Conv2D(4, 3, name="it")(image)))
+    weights = worker.round_weights(graph, ["it"], [np.full((8, 6, 6, 4), 1e4, np.float32)])
+    assert all(np.isfinite(array).all() for array in weights.values())
+
+
+def read(model: keras.Model) -> Graph:
+    graph = read_graph(model)
+    simplify(graph)
+    return graph
+
+
+def test_the_given_graph_stays_and_every_step_is_judged(lenet: keras.Model, mnist: Dataset, worker: Worker) -> None:
+    graph = read(lenet)
+    before = {name: array.copy() for name, array in graph.weights().items()}
+    samples = [mnist.calibration.images(slice(64))]
+    tuned = tuning.tune(graph, worker, samples, (0.0, 1.0))
+    for name, array in graph.weights().items():
+        np.testing.assert_array_equal(array, before[name])
+    scores = tuned.record["held_out_sqnr_db"]
+    assert set(scores) == {"nearest", "rounded", "learned"}
+    assert scores[tuned.record["chosen"]] == max(scores.values())
+    assert scores["rounded"] > scores["nearest"]
+    assert can_run(tuned.graph, tuned.ranges)
+    again = tuning.tune(graph, worker, samples, (0.0, 1.0), steps=tuning.CALIBRATION_ALONE)
+    assert set(again.record) == {"equalization", "ranges"}
+    assert (
+        again.ranges
+        == calibrations(graph, worker, [samples[0][np.arange(64) % 4 != 3]], (0.0, 1.0))[again.record["ranges"]]
+    )
+
+
+def test_scales_that_xnnpack_refuses_are_not_taken(lenet: keras.Model, mnist: Dataset, worker: Worker) -> None:
+    graph = read(lenet)
+    ranges = calibrations(graph, worker, [mnist.calibration.images(slice(8))], None)["mean"]
+    assert can_run(graph, ranges)
+    narrow = ranges | {"predictions": (0.0, 1e-6)}
+    assert not can_run(graph, narrow)
+
+
+def test_tuned_is_closer_to_the_model_than_the_converters_way(lenet, mnist: Dataset, tmp_path, worker: Worker) -> None:
+    options = {"calibration": mnist.calibration.images(), "worker": worker}
+    options["evaluation"] = (mnist.test.images(), mnist.test.labels)
+    plain = export_tflite(lenet, tmp_path / "plain.tflite", "int8", ptq="plain", **options)
+    tuned = export_tflite(lenet, tmp_path / "tuned.tflite", "int8", **options)
+    assert tuned.parity["sqnr_db"] > plain.parity["sqnr_db"] - 1
+    assert tuned.ops == plain.ops
+    assert abs(tuned.size_bytes / plain.size_bytes - 1) < 0.02
+
+
+def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: Dataset, tmp_path, worker) -> None:
+    images = mnist.train.images(slice(512))
+    qat = FineTuning.on_arrays(images, None, batch_size=32, epochs=1, distill=True)
+    evaluation = (mnist.test.images(slice(300)), mnist.test.labels[:300])
+    calibration = mnist.calibration.images(slice(64))
+    path = tmp_path / "distilled.tflite"
+    report = export_tflite(lenet, path, "int8", calibration=calibration, evaluation=evaluation, qat=qat, worker=worker)
+    assert report.qat["distilled"]
+    assert report.fully_integer
+    assert report.parity["sqnr_db"] > 25
+    back = keras.saving.load_model(report.keras_model)
+    expected = np.asarray(back(evaluation[0]))
+    (found,) = Interpreter(path).run([evaluation[0]])
+    assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.99
+    with pytest.raises(ValueError, match="without class numbers needs distill=True"):
+        list(FineTuning.on_arrays(images, None).stream())
