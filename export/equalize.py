@@ -88,7 +88,12 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
         group.limited |= function == "relu6"
         group.linear &= function is None
     closed = {root(name) for name in fixed}
-    return [group for name, group in groups.items() if name not in closed and group.sources and group.sinks]
+
+    def scalable(group: ChannelGroup) -> bool:
+        channels = {graph.operations[name].shape[-1] for name in group.sources}
+        return len(channels) == 1 and bool(group.sinks)  # flattened tensors of several sizes may have met
+
+    return [group for name, group in groups.items() if name not in closed and scalable(group)]
 
 
 def _carries(graph: Graph, operation: Operation) -> bool:
