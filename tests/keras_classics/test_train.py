@@ -159,9 +159,10 @@ def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whol
 
     part = Part(few_digits.train.labels, Interrupting())
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", {})
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train.fit(network(), replace(few_digits, train=part), epochs=9, checkpoint=checkpoint, progress=False)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     model = network()
     fitting.compile_for_training(model, 36, 1e-3)
     assert len(checkpoint.restore(model)["loss"]) in (3, 4, 5)
