@@ -33,6 +33,10 @@ MADE = {
     "LiteRT quantizer": ("LiteRT quantizer", "int8"),
     "ours, plain": ("ours, plain", "int8"),
     "ours": ("ours", "int8"),
+    "ours, calibration alone": ("ours, calibration alone", "int8"),
+    "ours, not equalized": ("ours, not equalized", "int8"),
+    "ours, not rounded": ("ours, not rounded", "int8"),
+    "ours, not learned": ("ours, not learned", "int8"),
     "ours, dynamic": ("ours", "dynamic"),
     "LiteRT quantizer, dynamic": ("LiteRT quantizer", "dynamic"),
 }

@@ -26,10 +26,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import keras_classics as kc  # noqa: E402
-from export import Worker, export_tflite  # noqa: E402
+from export import PostTraining, Worker, export_tflite  # noqa: E402
 
 
-def ours(ptq: str) -> Callable[..., None]:
+def ours(ptq: Any) -> Callable[..., None]:
     """This library; a started worker is part of the imports."""
     worker = Worker()
 
@@ -94,6 +94,10 @@ def _signature(path: Path) -> tuple[str, str]:
 PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "ours": lambda: ours("tuned"),
     "ours, plain": lambda: ours("plain"),
+    "ours, calibration alone": lambda: ours(PostTraining(equalize=False, round_weights=False, learn=False)),
+    "ours, not equalized": lambda: ours(PostTraining(equalize=False)),
+    "ours, not rounded": lambda: ours(PostTraining(round_weights=False)),
+    "ours, not learned": lambda: ours(PostTraining(learn=False)),
     "converter": lambda: stock,
     "Keras": lambda: keras_export,
     "LiteRT quantizer": lambda: quantizer,

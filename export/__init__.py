@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from export.fine_tuning import Clustering, FineTuning, Pruning
     from export.pipeline import export_tflite
     from export.report import Report
+    from export.tuning import PostTraining
 
 __all__ = [
     "CalibrationWarning",
@@ -20,6 +21,7 @@ __all__ = [
     "FineTuning",
     "GateError",
     "InputError",
+    "PostTraining",
     "Pruning",
     "Report",
     "UnsupportedLayerError",
@@ -34,6 +36,7 @@ _HOMES = {
     "FineTuning": "fine_tuning",
     "Pruning": "fine_tuning",
     "export_tflite": "pipeline",
+    "PostTraining": "tuning",
     "Report": "report",
     "Worker": "client",
 }

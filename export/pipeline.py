@@ -27,6 +27,7 @@ from export.quiet import quiet_stderr
 from export.reader import read_graph
 from export.report import Report
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
+from export.tuning import PostTraining
 from keras_classics.files import replacing
 
 Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -48,7 +49,7 @@ def export_tflite(
     qat: FineTuning | None = None,
     prune: Pruning | None = None,
     cluster: Clustering | None = None,
-    ptq: Literal["tuned", "plain"] = "tuned",
+    ptq: Literal["tuned", "plain"] | PostTraining = "tuned",
     keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
@@ -77,8 +78,8 @@ def export_tflite(
             Weights that were trained so, carried back into the Keras model, are saved beside the
             file (`.keras`). `model` is unchanged.
         ptq: how int8 is made without training: "tuned" equalizes channels, rounds kernels and learns
-            biases and ranges so that the outputs stay close to the model's (`export.tuning`); "plain" leaves all
-            to the converter, as int16x8 always does.
+            biases and ranges so that the outputs stay close to the model's (`export.tuning`), or only those of
+            these steps that a `PostTraining` has; "plain" leaves all to the converter, as int16x8 always does.
         keep_float: layers of an int8 file that stay in float, as the model calls them, or wildcards
             such as `block1_*`. The report says what that costs: the file's latency over that of
             the all-int8 file.
@@ -139,9 +140,11 @@ def export_tflite(
         with clock("evaluate float"):
             before, after = _logits_and_outputs(graph, worker, compared)
         ranges, tuned = None, None
-        if mode == "int8" and (ptq == "tuned" or qat):
+        if mode == "int8" and (ptq != "plain" or qat):
             teacher = graph.copy()
-            steps = tuning.CALIBRATION_ALONE if ptq == "plain" or structure else tuning.PostTraining()
+            steps = ptq if isinstance(ptq, PostTraining) else PostTraining()
+            if ptq == "plain" or structure:
+                steps = tuning.CALIBRATION_ALONE
             with clock("tune"):
                 tuned = tuning.tune(graph, worker, calibrating, input_range, in_float, steps, carried=bool(qat))
             graph.set_weights(tuned.graph.weights())
@@ -215,7 +218,7 @@ def export_tflite(
                 input_range=list(input_range) if input_range else None,
                 layers=errors,
                 keep_float=kept,
-                ptq={"int8": ptq, "int16x8": "plain"}.get(mode),
+                ptq={"int8": "plain" if ptq == "plain" else "tuned", "int16x8": "plain"}.get(mode),
                 tuning=tuned.record if tuned else None,
                 qat=training,
                 structure=structure,
@@ -251,9 +254,11 @@ class Clock:
         self.seconds[step] = round(time.perf_counter() - started, 3)
 
 
-def _check_options(mode: str, io: str, ptq: str, calibration: Any, qat: Any, keep_float: Sequence[str]) -> None:
+def _check_options(
+    mode: str, io: str, ptq: str | PostTraining, calibration: Any, qat: Any, keep_float: Sequence[str]
+) -> None:
     for what, value, known in (("mode", mode, MODES), ("io", io, IO_TYPES), ("ptq", ptq, ("tuned", "plain"))):
-        if value not in known:
+        if value not in known and not isinstance(value, PostTraining):
             raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
     if mode in verify.INTEGER_MODES and calibration is None:
         raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
