@@ -10,6 +10,7 @@ import tensorflow as tf
 from export.graph import Graph, Operation
 from export.tensor_names import scope
 from export.worker import float_edges, large_weights
+from export.worker.dynamic_range import with_dynamic_range
 from export.worker.operations import compute
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -122,28 +123,6 @@ def _converted(
             converter.representative_dataset = lambda: _one_by_one(samples or [])
     content = converter.convert()
     return float_edges.without_marks(content) if keep_float else content
-
-
-def with_dynamic_range(content: bytes | bytearray) -> bytes:
-    """The float file with 8-bit weights, one scale for each output channel, in convolutions and dense layers.
-
-    Depthwise convolutions stay float: with quantized weights they run slower than in float
-    (XNNPACK has no such kernel), and they hold few of the weights.
-    """
-    from litert_quantizer import qtyping, quantizer
-
-    weights = qtyping.TensorQuantizationConfig(
-        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
-    )
-    integer = qtyping.OpQuantizationConfig(
-        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER, explicit_dequantize=False
-    )
-    names = qtyping.TFLOperationName
-    found = quantizer.Quantizer(bytearray(content))
-    for name in (names.CONV_2D, names.FULLY_CONNECTED):
-        found.update_quantization_recipe(regex=".*", operation_name=name, op_config=integer)
-    result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
 
 
 def _one_by_one(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
