@@ -32,8 +32,10 @@ benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/runner_agreement.py benchmark-output/mobilenet_v2-float32.tflite benchmark-output/mobilenet_v2-int8.tflite
 	$(RUN) benchmarks/export_cost.py
 	$(RUN) benchmarks/agreement.py
+	$(RUN) benchmarks/modes.py
 	$(RUN) benchmarks/producers.py
 	$(RUN) benchmarks/runtimes.py
+	$(RUN) benchmarks/idle_comparison.py
 
 lint: $(STAMPS)/main
 	$(VENV)/bin/ruff check .
