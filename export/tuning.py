@@ -55,7 +55,8 @@ class Tuned:
     Attributes:
         graph: with kernels on their grids.
         ranges: of its activations.
-        record: SQNR of the logits on held-out samples after each step, in dB, and what was chosen.
+        record: SQNR of the logits on held-out samples after each step, in dB (None where XNNPACK would not
+            take the scales), and what was chosen.
     """
 
     graph: Graph
@@ -115,8 +116,9 @@ def tune(
         biases = [name for name in free if "bias" in graph.operations[name].weights]
         candidates["learned"] = _learned(best, graph, worker, seen, keep_float, biases, count)
         chosen, best = judge.best({chosen: best, "learned": candidates["learned"]})
-    scores = {name: round(judge(candidate), 2) for name, candidate in candidates.items()}
-    best.record = record | {"chosen": chosen, "held_out_sqnr_db": scores}
+    scores = {name: judge(candidate) for name, candidate in candidates.items()}
+    told = {name: round(score, 2) if np.isfinite(score) else None for name, score in scores.items()}
+    best.record = record | {"chosen": chosen, "held_out_sqnr_db": told}
     return best
 
 
