@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -156,8 +155,3 @@ def _of_one_scale(graph: Graph, ranges: Ranges, keep_float: Collection[str]) -> 
     for name in ranges:
         parts.setdefault(id(group[name]), []).append(name)
     return list(parts.values())
-
-
-def describe(ranges: Ranges) -> dict[str, Any]:
-    """The ranges as JSON, rounded for reading."""
-    return {name: [round(low, 6), round(high, 6)] for name, (low, high) in ranges.items()}
