@@ -81,12 +81,12 @@ def compare(expected: np.ndarray, found: np.ndarray, subjects: list[str]) -> Agr
     logs = np.log(probabilities + 1e-12) - np.log(_softmax(found) + 1e-12)
     return Agreement(
         agree=float(same.mean()),
-        agree_error=_error(same, subjects),
+        agree_error=standard_error(same, subjects),
         sure=int(sure.sum()),
         missed=int((sure & ~same).sum()),
         top5=float(np.mean(common)),
         sqnr_mean=float(sqnr.mean()),
-        sqnr_error=_error(sqnr, subjects),
+        sqnr_error=standard_error(sqnr, subjects),
         sqnr_median=float(np.median(sqnr)),
         sqnr_least=float(sqnr.min()),
         ties=float((first[:, 0] == first[:, 1]).mean()),
@@ -99,7 +99,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _error(values: np.ndarray, subjects: list[str]) -> float:
+def standard_error(values: np.ndarray, subjects: list[str]) -> float:
     """Standard error of the mean when values of one subject go together."""
     _, group = np.unique(subjects, return_inverse=True)
     sums = np.bincount(group, weights=values - values.mean())
