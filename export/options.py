@@ -1,0 +1,68 @@
+"""How a model is to be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from export.errors import InputError
+from export.fine_tuning import Clustering, FineTuning, Pruning
+from export.tuning import PostTraining
+from export.verify import INTEGER_MODES
+
+Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
+IO_TYPES = ("int8", "uint8", "float32")
+PTQ_WAYS = ("tuned", "plain")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `export.export_tflite` was asked for; its arguments of these names are described there."""
+
+    mode: Mode
+    io: str
+    qat: FineTuning | None
+    prune: Pruning | None
+    cluster: Clustering | None
+    ptq: Literal["tuned", "plain"] | PostTraining
+    keep_float: Sequence[str]
+    logits: bool
+    input_range: tuple[float, float] | None
+    max_drop: float
+    layers: bool
+    gate: bool
+    name: str | None
+
+    def check(self, calibrated: bool) -> None:
+        """Refuse what does not go together; `calibrated` says whether there is calibration data.
+
+        Raises:
+            InputError: with what to change.
+        """
+        for what, value, known in (("mode", self.mode, MODES), ("io", self.io, IO_TYPES), ("ptq", self.ptq, PTQ_WAYS)):
+            if value not in known and not isinstance(value, PostTraining):
+                raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
+        if self.mode in INTEGER_MODES and not calibrated:
+            raise InputError(f"{self.mode} needs representative data for its ranges; give calibration=")
+        if self.qat and self.mode != "int8":
+            raise InputError(f"quantization-aware training is for int8, not {self.mode}")
+        if isinstance(self.keep_float, str):
+            raise InputError(f"keep_float is the text {self.keep_float!r}; give a list of layers")
+        if self.keep_float and not self.sets_ranges:
+            raise InputError(
+                "layers can be kept in float in int8 files with ranges of ours; leave out keep_float or ptq"
+            )
+
+    @property
+    def sets_ranges(self) -> bool:
+        """Whether the ranges of activations are ours, not the converter's."""
+        return self.mode == "int8" and (self.ptq != "plain" or self.qat is not None)
+
+    @property
+    def file_io(self) -> str:
+        """The type of the file's inputs and outputs."""
+        if self.mode == "int16x8" and self.io != "float32":
+            return "int16"
+        return self.io if self.mode == "int8" else "float32"

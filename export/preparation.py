@@ -1,0 +1,116 @@
+"""From the graph that was read to the graph and the ranges that are converted."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export import fine_tuning, tuning
+from export.graph import Graph
+from export.interpreter import Interpreter
+from export.quantize import Ranges
+from export.reference import correct, share
+from export.run import Run
+from export.tuning import PostTraining
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is converted.
+
+    Attributes:
+        graph: with its final weights.
+        reference: the float graph that the file must be close to.
+        in_float: operations of an int8 file that stay in float.
+        ranges: of activations; None where there are none, or the converter is to find them.
+        tuning, training: for the report, what post-training and quantization-aware training did.
+    """
+
+    graph: Graph
+    reference: Graph
+    in_float: frozenset[str] = frozenset()
+    ranges: Ranges | None = None
+    tuning: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+
+
+def give_structure(run: Run) -> dict[str, Any] | None:
+    """Prune and cluster the graph in place, if that was asked for; what came of it, for the report."""
+    prune, cluster = run.options.prune, run.options.cluster
+    if not (prune or cluster):
+        return None
+    with run.clock("prune and cluster"):
+        return fine_tuning.give_structure(run.source.graph, run.worker, prune, cluster)
+
+
+def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
+    """Tune the graph for int8 with ranges of ours, and train it if that was asked for; other modes take it as it is."""
+    graph, options = run.source.graph, run.options
+    if not options.sets_ranges:
+        return Prepared(graph, graph)
+    with run.clock("tune"):
+        tuned = tuning.tune(
+            graph,
+            run.worker,
+            run.data.calibrating,
+            options.input_range,
+            in_float,
+            _steps(run),
+            carried=options.qat is not None,
+        )
+    prepared = Prepared(tuned.graph, graph, in_float, tuned.ranges, tuned.record)
+    return _trained(run, prepared) if options.qat else prepared
+
+
+def _steps(run: Run) -> PostTraining:
+    """Kernels with a structure are left alone: rounding would spoil it."""
+    options = run.options
+    if options.ptq == "plain" or options.prune or options.cluster:
+        return tuning.CALIBRATION_ALONE
+    return options.ptq if isinstance(options.ptq, PostTraining) else PostTraining()
+
+
+def _trained(run: Run, start: Prepared) -> Prepared:
+    """Quantization-aware training from tuned weights."""
+    options, graph = run.options, start.graph.copy()
+    assert options.qat is not None
+    assert start.ranges is not None
+    record = {"ptq_accuracy": _accuracy(run, start)}
+    with run.clock("quantization-aware training"):
+        ranges, trained = fine_tuning.train_quantized(
+            graph,
+            run.worker,
+            start.ranges,
+            start.in_float,
+            options.qat,
+            start.reference,
+            options.prune,
+            options.cluster,
+        )
+    # Distilled it is to be what the float model was; trained on labels it is another model.
+    reference = start.reference if options.qat.distill else graph
+    return Prepared(graph, reference, start.in_float, ranges, start.tuning, record | trained)
+
+
+def _accuracy(run: Run, prepared: Prepared) -> float | None:
+    """What int8 without training gives, to stand beside the trained file's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "post-training.tflite"
+        path.write_bytes(converted(run, prepared))
+        return share(correct(run, Interpreter(path).run))
+
+
+def converted(run: Run, prepared: Prepared) -> bytes:
+    """The TFLite file."""
+    calibrating, ranges = run.data.calibrating, prepared.ranges
+    samples = {"samples": calibrating} if calibrating and ranges is None else {}
+    return run.worker.convert(
+        prepared.graph,
+        run.options.mode,
+        run.options.file_io,
+        ranges=ranges,
+        keep_float=sorted(prepared.in_float),
+        **samples,
+    )

@@ -1,0 +1,42 @@
+"""One export under way: what its steps share."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.client import Worker
+from export.given import Data, Source
+from export.options import Options
+
+
+class Clock:
+    """Wall seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - started, 3)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every step of an export may need.
+
+    Attributes:
+        path: where the file goes once it has passed all checks.
+    """
+
+    options: Options
+    path: Path
+    source: Source
+    data: Data
+    worker: Worker
+    clock: Clock
