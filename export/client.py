@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,15 @@ class Worker:
         header = {"call": "convert", "mode": mode, "io": io, **rest}
         return self._call(header, graph, samples)[1]["file"].tobytes()
 
-    def evaluate(self, graph: Graph, names: list[str], samples: list[Any], ranges: Any = None) -> list[Any]:
-        """The named operations' outputs, (N, …) each: in float, or with activations in the 8 bits of `ranges`."""
-        arrays = self._call({"call": "evaluate", "names": names, "ranges": ranges}, graph, samples)[1]
+    def evaluate(
+        self, graph: Graph, names: list[str], samples: list[Any], ranges: Any = None, keep_float: Collection[str] = ()
+    ) -> list[Any]:
+        """The named operations' outputs, (N, …) each: in float, or with activations in the 8 bits of `ranges`.
+
+        Those of `keep_float` compute in float all the same, as in a file that is converted so.
+        """
+        header = {"call": "evaluate", "names": names, "ranges": ranges, "keep_float": sorted(keep_float)}
+        arrays = self._call(header, graph, samples)[1]
         return [arrays[str(index)] for index in range(len(names))]
 
     def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:

@@ -100,7 +100,7 @@ def _feeds_output(graph: Graph, name: str) -> bool:
     return name in graph.outputs or any(op.name in graph.outputs for op in softmax)
 
 
-def can_run(graph: Graph, ranges: Ranges) -> bool:
+def can_run(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> bool:
     """Whether XNNPACK takes all scales: a step of input times kernel may be worth at most so many steps of output."""
     readers = graph.consumers()
 
@@ -112,7 +112,7 @@ def can_run(graph: Graph, ranges: Ranges) -> bool:
         return (ranges[name][1] - ranges[name][0]) / STEPS if name in ranges else None
 
     for operation in graph.operations.values():
-        if "kernel" in operation.weights:
+        if "kernel" in operation.weights and operation.name not in keep_float:
             given, result = step(operation.inputs[0]), step(operation.name)
             if given and result:
                 greatest = float(np.abs(operation.weights["kernel"]).max())

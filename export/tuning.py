@@ -86,7 +86,7 @@ def tune(
     free = _free(graph, carried)
     kernels = [name for name in free if name not in keep_float]
     held, seen = _parted(samples)
-    judge = _Judge(worker, graph, held)
+    judge = _Judge(worker, graph, held, keep_float)
 
     def calibrated(equalization: str, candidate: Graph) -> dict[tuple[str, str], Tuned]:
         found = quantize.calibrations(candidate, worker, seen, input_range, keep_float)
@@ -156,17 +156,18 @@ def _parted(samples: Inputs) -> tuple[Inputs, Inputs]:
 class _Judge:
     """SQNR of a candidate's logits in simulated int8 against the float graph's, in dB."""
 
-    def __init__(self, worker: Worker, graph: Graph, samples: Inputs) -> None:
-        self._worker, self._samples = worker, samples
+    def __init__(self, worker: Worker, graph: Graph, samples: Inputs, keep_float: Collection[str]) -> None:
+        self._worker, self._samples, self._keep_float = worker, samples, keep_float
         self._names = [graph.logits(name) for name in graph.outputs]
         self._expected = worker.evaluate(graph, self._names, samples)
         self._scores: dict[int, float] = {}
 
     def __call__(self, candidate: Tuned) -> float:
-        if id(candidate) not in self._scores and not quantize.can_run(candidate.graph, candidate.ranges):
+        settings = (candidate.ranges, self._keep_float)
+        if id(candidate) not in self._scores and not quantize.can_run(candidate.graph, *settings):
             self._scores[id(candidate)] = -np.inf
         if id(candidate) not in self._scores:
-            found = self._worker.evaluate(candidate.graph, self._names, self._samples, candidate.ranges)
+            found = self._worker.evaluate(candidate.graph, self._names, self._samples, *settings)
             noise = max(verify.relative_rms(self._expected, found), 1e-9)
             self._scores[id(candidate)] = -20 * float(np.log10(noise))
         return self._scores[id(candidate)]

@@ -28,9 +28,10 @@ def convert(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
 
 
 def evaluate(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """The outputs of the header's `names` for the samples, in float or with its `ranges`."""
+    """The outputs of the header's `names` for the samples, in float or with its `ranges` and `keep_float`."""
     graph = Graph.from_header(header["graph"], arrays)
-    outputs = frozen.evaluate(graph, header["names"], _samples(graph, arrays), header.get("ranges"))
+    settings = (header["ranges"], header["keep_float"])
+    outputs = frozen.evaluate(graph, header["names"], _samples(graph, arrays), *settings)
     return {}, {str(index): array for index, array in enumerate(outputs)}
 
 

@@ -151,10 +151,21 @@ def observe_channels(graph: Graph, names: list[str], samples: list[np.ndarray]) 
 
 
 def evaluate(
-    graph: Graph, names: list[str], samples: list[np.ndarray], ranges: Ranges | None = None
+    graph: Graph,
+    names: list[str],
+    samples: list[np.ndarray],
+    ranges: Ranges | None = None,
+    keep_float: Collection[str] = (),
 ) -> list[np.ndarray]:
-    """The named outputs for all samples, (N, …) each: in float, or with activations in the 8 bits of `ranges`."""
-    return _in_batches(graph, lambda values: [values[name] for name in names], samples, ranges)
+    """The named outputs for all samples, (N, …) each: in float, or with activations in the 8 bits of `ranges`.
+
+    Operations of `keep_float` compute in float, and give what they store in 8 bits where they have a range.
+    """
+
+    def stored(values):
+        return [_quantized(name, values[name], ranges or {}) for name in names]
+
+    return _in_batches(graph, stored, samples, ranges, keep_float)
 
 
 def _in_batches(
@@ -162,6 +173,7 @@ def _in_batches(
     result: Callable[[dict[str, tf.Tensor]], list[tf.Tensor]],
     samples: list[np.ndarray],
     ranges: Ranges | None = None,
+    keep_float: Collection[str] = (),
 ) -> list[np.ndarray]:
     """What `result` makes of the operations' outputs, (n, …) each, for all samples, a few at a time."""
 
@@ -170,7 +182,7 @@ def _in_batches(
 
     @tf.function(reduce_retracing=True, autograph=False)
     def function(inputs):
-        return result(run(graph, inputs, ranges, constants=constants))
+        return result(run(graph, inputs, ranges, keep_float, constants))
 
     parts = []
     for start in range(0, len(samples[0]), BATCH_SIZE):

@@ -73,6 +73,8 @@ def test_a_layer_in_float_mends_what_int8_breaks(spoiled, mnist, tmp_path, worke
     assert report.keep_float["operations"] == ["down", "up"]
     assert report.ops["FULLY_CONNECTED"] == 5
     assert len(audit(report.path).float_islands) == 2
+    simulated = report.tuning["held_out_sqnr_db"][report.tuning["chosen"]]
+    assert simulated == pytest.approx(report.parity["sqnr_db"], abs=3)
     assert report.float_accuracy - report.accuracy <= 0.01
 
 
