@@ -3,8 +3,10 @@
     python benchmarks/produce.py PRODUCER MODEL MODE OUTPUT.tflite [--weights FILE] [--calibration SAMPLES.npy]
         [--evaluation SAMPLES.npy]
 
-prints one line of JSON: seconds of the imports, of building the model and of the export itself. The model
-ends in logits; those of the float model for the evaluation samples are saved beside the file (.npy).
+prints one line of JSON: seconds of the imports, of building the model and of the export itself, and the model's
+multiply-accumulates. The model ends in logits; those of the float model for the evaluation samples are saved beside
+the file (.npy). Weights that are not given are random; where there are evaluation samples, the statistics of batch
+normalizations then come from the calibration samples.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from random_weights import live_in  # noqa: E402
 
 import keras_classics as kc  # noqa: E402
 from export import PostTraining, Worker, export_tflite  # noqa: E402
+
+LIVED_IN = 32
 
 
 def ours(ptq: Any) -> Callable[..., None]:
@@ -137,13 +142,16 @@ def main() -> None:
     produce = PRODUCERS[options.producer]()
     imported = time.perf_counter()
     model = build(options.model, options.weights, options.producer)
+    if options.evaluation and not options.weights:
+        live_in(model, samples[:LIVED_IN])
     built = time.perf_counter()
     produce(model, options.mode, samples, options.output)
     done = time.perf_counter()
     if options.evaluation:
         np.save(options.output.with_suffix(".npy"), model.predict(np.load(options.evaluation), batch_size=8, verbose=0))
     figures = {"imports": imported - started, "build": built - imported, "export": done - built}
-    print(json.dumps({name: round(seconds, 3) for name, seconds in figures.items()}))
+    rounded = {name: round(seconds, 3) for name, seconds in figures.items()}
+    print(json.dumps(rounded | {"macs": kc.model_cost(model).macs}))
 
 
 if __name__ == "__main__":

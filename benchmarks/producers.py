@@ -1,18 +1,22 @@
 """Each classic in each mode as each producer of TFLite files makes it: latency, size and what it keeps.
 
-    python benchmarks/producers.py [--models NAME…] [--modes MODE…] [--rounds N] [--output FOLDER]
+    python benchmarks/producers.py [--models NAME…] [--modes MODE…] [--make-only] [--output FOLDER]
 
-Latency is that of LiteRT with one thread, all files of a model interleaved in random order. SQNR compares a file
-with its own float model, before any softmax, on evaluation photos. MobileNetV2 has torchvision's weights, except
-where keras.applications builds it; all others have random ones.
+First every file is made that is not in the folder yet; then the files of one model after the other are timed, with
+one thread, in random order. Figures stay beside the files: an interrupted run goes on where it stopped, `--again`
+times anew. SQNR compares a file with its own float model, before any softmax, on evaluation photos. MobileNetV2 has
+torchvision's weights, except where keras.applications builds it; all others have random ones. litert-torch and
+onnx2tf live in environments of their own (`produce_torch.py`); without them their rows say so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,57 +24,102 @@ import agreement
 import interleaved
 import matplotlib
 import numpy as np
+import peaks
 import produce
-from rich.console import Console
+from published import publish, table
 
 from export.interpreter import Interpreter
 from keras_classics.errors import command_line
-from keras_classics.files import replacing, write_json, write_text
+from keras_classics.files import replacing, write_json
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
 MODELS = ("mobilenet_v2", "mobilenet_v1", "resnet50", "googlenet", "alexnet", "vgg16")
+OF_PYTORCH = ("litert-torch", "onnx2tf")
+WITHOUT_PYTORCH = ("mobilenet_v1",)
 PRODUCERS = {
-    "float32": ("ours", "converter", "Keras", "applications"),
-    "dynamic": ("ours", "converter", "LiteRT quantizer"),
-    "int8": ("ours", "ours, plain", "converter", "LiteRT quantizer", "applications"),
+    "float32": ("ours", "converter", "Keras", "applications", *OF_PYTORCH),
+    "dynamic": ("ours", "converter", "LiteRT quantizer", *OF_PYTORCH),
+    "int8": ("ours", "ours, plain", "converter", "LiteRT quantizer", "applications", *OF_PYTORCH),
 }
 COMPARED = 50
+TURN = 0.15  # seconds
+COLUMNS = ("model", "mode, producer", "MB", "ms", "/ our float32", "ours / it", "of the peak", "SQNR, dB", "agree")
 
 
-def make(name: str, mode: str, producer: str, folder: Path) -> dict[str, Any]:
-    """One file, in a process of its own; `error` where the producer cannot make it."""
-    path = folder / f"{name}-{mode}-{producer}.tflite"
-    command = [sys.executable, produce.__file__, producer, name, mode, str(path)]
-    command += ["--calibration", str(folder / "calibration.npy"), "--evaluation", str(folder / "evaluation.npy")]
+def known(name: str, producer: str) -> bool:
+    """Whether the producer has this architecture."""
+    if producer == "applications":
+        return name in produce.APPLICATIONS
+    return producer not in OF_PYTORCH or name not in WITHOUT_PYTORCH
+
+
+def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One file, made in a process of its own, and what it keeps; `error` where the producer cannot make it."""
+    path = folder / name / f"{mode}, {producer}.tflite"
+    record = path.with_suffix(".json")
+    if record.exists():
+        return json.loads(record.read_text())
+    command = [sys.executable, produce.__file__]
+    if producer in OF_PYTORCH:
+        command = [options.torch_python, Path(produce.__file__).with_name("produce_torch.py")]
+        if not options.torch_python.exists():
+            return {"error": f"not run: no {options.torch_python}"}
+        if producer == "onnx2tf" and not options.onnx2tf.exists():
+            return {"error": f"not run: no {options.onnx2tf}"}
+    command += [producer, name, mode, path]
+    command += ["--calibration", folder / "calibration.npy", "--evaluation", folder / "evaluation.npy"]
+    if producer == "onnx2tf":
+        command += ["--onnx2tf", options.onnx2tf.absolute()]
     if name == "mobilenet_v2" and producer != "applications":
-        command += ["--weights", str(agreement.checkpoint())]
-    done = subprocess.run(command, capture_output=True, text=True)
+        command += ["--weights", agreement.checkpoint()]
+    path.parent.mkdir(exist_ok=True)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1][:200]}
-    images, expected = np.load(folder / "evaluation.npy"), np.load(path.with_suffix(".npy"))
-    found = agreement.compare(expected, Interpreter(path).run([images])[0], list(map(str, range(len(images)))))
-    costs = json.loads(done.stdout.splitlines()[-1])
-    return {"path": path, "bytes": path.stat().st_size, "sqnr": found.sqnr_mean, "agree": found.agree, **costs}
+        figures = {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:200]}
+    else:
+        images, expected = np.load(folder / "evaluation.npy"), np.load(path.with_suffix(".npy"))
+        found = agreement.compare(expected, Interpreter(path).run([images])[0], list(map(str, range(len(images)))))
+        kept = {"bytes": path.stat().st_size, "sqnr": found.sqnr_mean, "agree": found.agree}
+        figures = kept | json.loads(done.stdout.splitlines()[-1])
+    write_json(record, figures)
+    return figures
 
 
-def compare(name: str, modes: list[str], rounds: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """All files of one model, timed in turn; ratios are to our float32 file."""
-    plans = [(mode, producer) for mode in modes for producer in PRODUCERS[mode]]
-    known = [plan for plan in plans if plan[1] != "applications" or name in produce.APPLICATIONS]
-    rows = {f"{mode}, {producer}": make(name, mode, producer, folder) for mode, producer in known}
-    tasks = {
-        label: interleaved.fastest(interleaved.litert(row["path"])) for label, row in rows.items() if "path" in row
+def timing(name: str, rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of every round of all files of one model, in turn with the processor's peak, and where that was."""
+    record = folder / name / "timing.json"
+    if record.exists() and not options.again:
+        return json.loads(record.read_text())
+    tasks = {label: folder / name / f"{label}.tflite" for label, row in rows.items() if "error" not in row}
+    calls = {label: interleaved.fastest_within(interleaved.litert(path), TURN) for label, path in tasks.items()}
+    found = interleaved.rounds(calls | peaks.peaks(folder), options.rounds)
+    made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert", "litert-quantizer")
+    figures = {
+        "peaks": {kind: found.pop(kind) for kind in peaks.KINDS if kind in found},
+        "seconds": found,
+        "made": made,
     }
-    timed = interleaved.rounds(tasks, rounds)
-    for label in timed:
+    write_json(record, figures)
+    return figures
+
+
+def with_latency(rows: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows with latency, its ratios to our float32 file and of our file in that mode, and the share of the peak."""
+    found, result = timed["seconds"], {label: dict(row) for label, row in rows.items()}
+    macs = next(row["macs"] for row in rows.values() if "macs" in row)
+    for label, seconds in found.items():
         mode = label.partition(",")[0]
-        rows[label] |= vars(interleaved.ratios(timed, f"{modes[0]}, ours")[label])
-        own = interleaved.ratios({"ours": timed[f"{mode}, ours"], label: timed[label]}, label)["ours"]
-        rows[label] |= {"ours_to_it": str(own), "path": rows[label]["path"].name}
-    return rows
+        result[label] |= asdict(interleaved.ratios(found, "float32, ours")[label])
+        result[label]["ours_to_it"] = asdict(
+            interleaved.ratios({"": found[f"{mode}, ours"], label: seconds}, label)[""]
+        )
+        if mode in timed["peaks"]:
+            least = np.array(timed["peaks"][mode]) * 1e-9 * result[label].get("macs", macs)
+            result[label]["of_peak"] = float(np.median(least / seconds))
+    return result
 
 
 def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
@@ -78,7 +127,7 @@ def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
 
     In float32 all are exact and alike, so that a line stands for them.
     """
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     axes.axvline(1, color="tab:blue", linestyle=":", label="our float32")
     for marker, mode in zip("s^", ("dynamic", "int8"), strict=True):
         for label, row in rows.items():
@@ -104,7 +153,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--modes", nargs="+", choices=PRODUCERS, default=list(PRODUCERS))
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--make-only", action="store_true", help="make the files and time nothing")
+    parser.add_argument("--again", action="store_true", help="time what was timed before")
+    parser.add_argument("--torch-python", type=Path, default=Path(".venv-torch/bin/python"))
+    parser.add_argument("--onnx2tf", type=Path, default=Path(".venv-onnx2tf/bin/onnx2tf"))
     parser.add_argument("--photos", type=Path, default=Path("benchmark-output/photos"))
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/producers"))
     parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
@@ -113,39 +166,49 @@ def main() -> None:
     for part, count in (("calibration", None), ("evaluation", COMPARED)):
         images, _ = agreement.normalized(options.photos, part)
         np.save(options.output / f"{part}.npy", images[:: len(images) // count][:count] if count else images)
-    found = {}
-    for name in options.models:
-        found[name] = compare(name, options.modes, options.rounds, options.output)
+    plans = [(mode, producer) for mode in options.modes for producer in PRODUCERS[mode]]
+    made = {
+        name: {
+            f"{mode}, {producer}": make(name, mode, producer, options.output, options)
+            for mode, producer in plans
+            if known(name, producer)
+        }
+        for name in options.models
+    }
+    found: dict[str, dict[str, Any]] = {}
+    if options.make_only:
+        return
+    for name, rows in made.items():
+        timed = timing(name, rows, options.output, options)
+        found[name] = with_latency(rows, timed)
         pareto(found[name], options.docs / f"pareto-{name}.png")
-    table = _markdown(found, options.rounds)
-    write_json(options.docs / "producers.json", found)
-    write_text(options.docs / "producers.md", table)
-    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+        publish(options.docs, "producers", _paragraphs(found, timed), found)
 
 
-def _markdown(found: dict[str, dict[str, dict[str, Any]]], rounds: int) -> str:
-    lines = [
-        f"LiteRT, one thread, {rounds} interleaved rounds of the fastest of {interleaved.BLOCK} calls; medians of the "
-        f"ratios with 95 % intervals. SQNR and agreement with each one's own float model on {COMPARED} photos; with "
-        "random weights agreement means nothing and is left out.",
-        "",
-        "| model | mode, producer | MB | ms | / our float32 | ours / it | SQNR, dB | agree |",
-        "|---|---|---|---|---|---|---|---|",
+def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: dict[str, Any]) -> list[str]:
+    rounds = len(next(iter(timed["seconds"].values())))
+    peak = ", ".join(f"{1 / statistics.median(seconds):.0f} in {kind}" for kind, seconds in timed["peaks"].items())
+    rows = [_cells(name, label, row) for name, files in found.items() for label, row in files.items()]
+    return [
+        f"LiteRT, one thread, {rounds} interleaved rounds of the fastest call in {TURN} s; medians of the ratios with "
+        f"95 % intervals. SQNR and agreement with each one's own float model on {COMPARED} photos; with random weights "
+        "agreement means nothing and is left out. The peak is what one core does on registers alone, measured in the "
+        f"same rounds ({peak} thousand million multiply-accumulates a second); dynamic range has parts of both.",
+        table(COLUMNS, rows),
+        timed["made"],
     ]
-    for name, rows in found.items():
-        for label, row in rows.items():
-            if "error" in row:
-                lines.append(f"| {name} | {label} | {row['error']} | | | | | |")
-                continue
-            real = name == "mobilenet_v2" and "applications" not in label
-            agree = f"{row['agree']:.0%}" if real else ""
-            lines.append(
-                f"| {name} | {label} | {row['bytes'] / 1e6:.1f} | {1000 * row['seconds']:.2f} "
-                f"| {row['ratio']:.3f} ({row['low']:.3f}–{row['high']:.3f}) | {row['ours_to_it']} "
-                f"| {row['sqnr']:.1f} | {agree} |"
-            )
-    made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert", "litert-quantizer")
-    return "\n".join([*lines, "", made, ""])
+
+
+def _cells(name: str, label: str, row: dict[str, Any]) -> list[str]:
+    if "error" in row:
+        return [name, label, row["error"].replace("|", "\\|"), *[""] * (len(COLUMNS) - 3)]
+    ratio, ours = (f"{each['ratio']:.3f} ({each['low']:.3f}–{each['high']:.3f})" for each in (row, row["ours_to_it"]))
+    return [
+        *(name, label, f"{row['bytes'] / 1e6:.1f}", f"{1000 * row['seconds']:.2f}", ratio, ours),
+        f"{row['of_peak']:.0%}" if "of_peak" in row else "",
+        f"{row['sqnr']:.1f}",
+        f"{row['agree']:.0%}" if name == "mobilenet_v2" and "applications" not in label else "",
+    ]
 
 
 if __name__ == "__main__":
