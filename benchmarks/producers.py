@@ -59,7 +59,7 @@ def known(name: str, producer: str) -> bool:
 def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One file, made in a process of its own, and what it keeps; `error` where the producer cannot make it."""
     path = folder / name / f"{mode}, {producer}.tflite"
-    record = path.with_suffix(".json")
+    record = path.with_suffix(".figures.json")  # .json is our export's report
     if record.exists():
         return json.loads(record.read_text())
     command = [sys.executable, produce.__file__]

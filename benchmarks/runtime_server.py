@@ -2,9 +2,10 @@
 
     python runtime_server.py RUNTIME MODEL [FOLDER…]
 
-The folders hold packages of the runtime. Each line on standard input is a number of calls to make; the answer is
-the fastest one's seconds. A line `outputs FILE.npy` answers with the outputs for these inputs, saved over them.
-It needs NumPy and the runtime alone, because tflite-runtime lives apart.
+The folders hold packages of the runtime. On standard input, a line `outputs INPUTS.npy OUTPUTS.npy` (with tabs)
+asks for the outputs for these inputs, `time SECONDS` for calls on the first of them until the seconds are over, two
+at least; the answer is the fastest call's seconds. It needs NumPy and the runtime alone, because tflite-runtime
+lives apart.
 """
 
 import os
@@ -63,7 +64,8 @@ def onnx_runtime(path):
     import tf2onnx
 
     converted = f"{path}.onnx"
-    tf2onnx.convert.from_tflite(path, opset=18, output_path=converted)
+    if not os.path.exists(converted) or os.path.getmtime(converted) < os.path.getmtime(path):
+        tf2onnx.convert.from_tflite(path, opset=18, output_path=converted)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
@@ -95,15 +97,16 @@ def main():
     }[runtime](path)
     image = np.empty(0)
     for line in sys.stdin:
-        command, _, value = line.strip().partition(" ")
+        command, *values = line.rstrip("\n").split("\t")
         if command == "outputs":
-            images = np.load(value)
+            given, file = values
+            images = np.load(given)
             image = images[:1]
-            np.save(value, np.concatenate([run(images[index : index + 1]) for index in range(len(images))]))
+            np.save(file, np.concatenate([run(images[index : index + 1]) for index in range(len(images))]))
             answer = "saved"
         else:
-            seconds = []
-            for _ in range(int(command)):
+            seconds, began = [], time.perf_counter()
+            while len(seconds) < 2 or time.perf_counter() - began < float(values[0]):
                 started = time.perf_counter()
                 run(image)
                 seconds.append(time.perf_counter() - started)

@@ -1,7 +1,8 @@
 """The same models in LiteRT, tflite-runtime, ONNX Runtime, OpenVINO and TensorFlow: latency and agreement.
 
-    python benchmarks/runtimes.py [--models NAME…] [--rounds N] [--output FOLDER]
+    python benchmarks/runtimes.py [--models NAME…] [--make-only] [--output FOLDER]
 
+First the files and what each runtime makes of them, where the folder does not have that yet; then their latency.
 Each runtime is a process with one thread; their turns are interleaved in random order. All of them run our
 float32 and int8 files (float in- and outputs), but for `tf.function`, which runs the Keras model. MobileNetV2 has
 torchvision's weights, the others random ones, whose SQNR alone means something. What is not installed here is
@@ -11,10 +12,14 @@ put into a folder of its own (`--packages`), and tflite-runtime is taken from `m
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,23 +28,29 @@ import agreement
 import interleaved
 import numpy as np
 import produce
-from rich.console import Console
+from published import publish, table
+from random_weights import live_in
 
 from export import Worker, export_tflite
 from keras_classics.errors import command_line
-from keras_classics.files import write_json, write_text
+from keras_classics.files import write_json
 
 SERVER = Path(__file__).with_name("runtime_server.py")
 MODELS = ("mobilenet_v2", "mobilenet_v1", "resnet50", "googlenet", "vgg16")
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "openvino", "tf2onnx")
-BLOCK = 10
+RUNTIMES = ("LiteRT", "OpenVINO", "ONNX Runtime", "tflite-runtime")
+REFERENCE = "LiteRT, float32"
 COMPARED = 50
+TURN = 0.15  # seconds
+COLUMNS = ("model", "runtime, mode", "ms", "/ LiteRT float32", "SQNR, dB", "agree")
 
 
 class Server:
     """One model in one runtime."""
 
-    def __init__(self, runtime: str, path: Path, options: argparse.Namespace) -> None:
+    def __init__(self, label: str, folder: Path, options: argparse.Namespace) -> None:
+        runtime, _, mode = label.partition(", ")
+        path = folder / ("model.keras" if runtime == "tf.function" else f"{mode}.tflite")
         alone = runtime == "tflite-runtime"
         command = [options.tflite_runtime_python] if alone else [sys.executable]
         command += [SERVER, runtime, path] if alone else [SERVER, runtime, path, options.packages]
@@ -51,26 +62,25 @@ class Server:
             text=True,
         )
 
-    def outputs(self, images: np.ndarray, file: Path) -> np.ndarray:
+    def outputs(self, images: Path, file: Path) -> np.ndarray:
         """The runtime's outputs for the images; RuntimeError where it cannot run the model."""
-        np.save(file, images)
-        self._ask(f"outputs {file}")
+        self._ask("outputs", images, file)
         return np.load(file)
 
     def seconds(self) -> float:
-        """The fastest of a block of calls."""
-        return float(self._ask(str(BLOCK)))
+        """The fastest of the calls of one turn, on an image of the last `outputs`."""
+        return float(self._ask("time", TURN))
 
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.communicate()
 
-    def _ask(self, line: str) -> str:
+    def _ask(self, *words: object) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            print(line, file=self._process.stdin, flush=True)
+            print(*words, sep="\t", file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise RuntimeError("the runtime cannot load the model") from None
         answer = self._process.stdout.readline()
@@ -87,41 +97,55 @@ def install(packages: Path) -> None:
         subprocess.run(command, check=True)
 
 
-def compare(name: str, images: np.ndarray, calibration: np.ndarray, folder: Path, options: argparse.Namespace) -> dict:
-    """Latency and agreement of one model in every runtime and mode."""
+def make(name: str, folder: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The model's files, and the agreement of every runtime and mode with it; `error` where it cannot run them."""
+    record = folder / "agreement.json"
+    if record.exists():
+        return json.loads(record.read_text())
     weights = agreement.checkpoint() if name == "mobilenet_v2" else None
     model = produce.build(name, weights)
+    calibration, images = (np.load(options.output / f"{part}.npy") for part in ("calibration", "evaluation"))
+    if not weights:
+        live_in(model, calibration[: produce.LIVED_IN])
     expected = model.predict(images, batch_size=8, verbose=0)
-    files = {"float32": folder / f"{name}-float32.tflite", "int8": folder / f"{name}-int8.tflite"}
+    folder.mkdir(exist_ok=True)
     with Worker() as worker:
-        for mode, path in files.items():
-            samples = calibration if mode == "int8" else None
+        for mode, samples in (("float32", None), ("int8", calibration)):
+            path = folder / f"{mode}.tflite"
             export_tflite(model, path, mode, calibration=samples, io="float32", gate=False, worker=worker)
-    model.save(folder / f"{name}.keras")
-    alone = ["tflite-runtime"] if options.tflite_runtime_python.exists() else []
-    runtimes = ["LiteRT", "OpenVINO", "ONNX Runtime", *alone]
-    plans = [(runtime, mode, path) for mode, path in files.items() for runtime in runtimes]
-    plans.append(("tf.function", "float32", folder / f"{name}.keras"))
-    servers: dict[str, Server] = {}
-    rows: dict[str, dict] = {}
-    for runtime, mode, path in plans:
-        server = Server(runtime, path, options)
-        label = f"{runtime}, {mode}"
+    model.save(folder / "model.keras")
+    rows: dict[str, dict[str, Any]] = {}
+    for label in _labels(options):
+        server = Server(label, folder, options)
         try:
-            found = server.outputs(images, folder / "images.npy")
+            found = server.outputs(options.output / "evaluation.npy", folder / "outputs.npy")
         except RuntimeError as error:
             rows[label] = {"error": str(error)}
-            server.stop()
         else:
-            servers[label] = server
             result = agreement.compare(expected, found, list(map(str, range(len(images)))))
             rows[label] = {"agree": result.agree, "sqnr": result.sqnr_mean}
-    timed = interleaved.rounds({label: server.seconds for label, server in servers.items()}, options.rounds)
-    for label, ratio in interleaved.ratios(timed, "LiteRT, float32").items():
-        rows[label] |= vars(ratio)
-    for server in servers.values():
         server.stop()
+    write_json(record, rows)
     return rows
+
+
+def timing(rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of every round, by runtime and mode, and where they were measured."""
+    record = folder / "timing.json"
+    if record.exists() and not options.again:
+        return json.loads(record.read_text())
+    servers = {label: Server(label, folder, options) for label, row in rows.items() if "error" not in row}
+    try:
+        for server in servers.values():
+            server.outputs(options.output / "image.npy", folder / "outputs.npy")
+        found = interleaved.rounds({label: server.seconds for label, server in servers.items()}, options.rounds)
+    finally:
+        for server in servers.values():
+            server.stop()
+    made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert").rstrip(".")
+    figures = {"seconds": found, "made": f"{made}, {_versions(options.packages)}."}
+    write_json(record, figures)
+    return figures
 
 
 @command_line
@@ -130,6 +154,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--make-only", action="store_true", help="make the files and time nothing")
+    parser.add_argument("--again", action="store_true", help="time what was timed before")
     parser.add_argument("--photos", type=Path, default=Path("benchmark-output/photos"))
     parser.add_argument("--packages", type=Path, default=Path("benchmark-output/runtime-packages"))
     parser.add_argument("--tflite-runtime-python", type=Path, default=Path(".venv-tflite-runtime/bin/python"))
@@ -139,34 +165,46 @@ def main() -> None:
     install(options.packages)
     options.output.mkdir(parents=True, exist_ok=True)
     evaluation, _ = agreement.normalized(options.photos, "evaluation")
-    images = evaluation[:: len(evaluation) // COMPARED][:COMPARED]
-    calibration, _ = agreement.normalized(options.photos, "calibration")
-    rows = {name: compare(name, images, calibration, options.output, options) for name in options.models}
-    table = _markdown(rows, options)
-    write_json(options.docs / "runtimes.json", rows)
-    write_text(options.docs / "runtimes.md", table)
-    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+    np.save(options.output / "calibration.npy", agreement.normalized(options.photos, "calibration")[0])
+    np.save(options.output / "evaluation.npy", evaluation[:: len(evaluation) // COMPARED][:COMPARED])
+    np.save(options.output / "image.npy", evaluation[:1])
+    made = {name: make(name, options.output / name, options) for name in options.models}
+    if options.make_only:
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for name, rows in made.items():
+        timed = timing(rows, options.output / name, options)
+        ratios = interleaved.ratios(timed["seconds"], REFERENCE)
+        found[name] = {label: row | (asdict(ratios[label]) if label in ratios else {}) for label, row in rows.items()}
+        publish(options.docs, "runtimes", _paragraphs(found, timed), found)
 
 
-def _markdown(rows: dict[str, dict], options: argparse.Namespace) -> str:
-    lines = [
-        f"One thread; {options.rounds} interleaved rounds of the fastest of {BLOCK} calls; ratio to LiteRT float32 in "
-        f"the same round, median and 95 % interval. Agreement and SQNR against the Keras model on {COMPARED} photos.",
-        "",
-        "| model | runtime, mode | ms | ratio | SQNR, dB | agree |",
-        "|---|---|---|---|---|---|",
+def _labels(options: argparse.Namespace) -> list[str]:
+    runtimes = RUNTIMES if options.tflite_runtime_python.exists() else RUNTIMES[:-1]
+    return [f"{runtime}, {mode}" for mode in ("float32", "int8") for runtime in runtimes] + ["tf.function, float32"]
+
+
+def _versions(packages: Path) -> str:
+    found = {each.name: each.version for each in distributions(path=[str(packages)])}
+    return ", ".join(f"{name} {found[name]}" for name in ("onnxruntime", "openvino", "tf2onnx") if name in found)
+
+
+def _paragraphs(found: dict[str, dict[str, Any]], timed: dict[str, Any]) -> list[str]:
+    rounds = len(timed["seconds"][REFERENCE])
+    return [
+        f"One thread; {rounds} interleaved rounds of the fastest call in {TURN} s; ratio to LiteRT float32 in the same "
+        f"round, median and 95 % interval. Agreement and SQNR against the Keras model on {COMPARED} photos.",
+        table(COLUMNS, [_cells(name, label, row) for name, rows in found.items() for label, row in rows.items()]),
+        timed["made"],
     ]
-    for name, figures in rows.items():
-        for label, row in figures.items():
-            if "error" in row:
-                lines.append(f"| {name} | {label} | | {row['error']} | | |")
-                continue
-            agree = f"{row['agree']:.0%}" if name == "mobilenet_v2" else ""
-            ratio = f"{row['ratio']:.2f} ({row['low']:.2f}–{row['high']:.2f})"
-            lines.append(f"| {name} | {label} | {1000 * row['seconds']:.2f} | {ratio} | {row['sqnr']:.1f} | {agree} |")
-    made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert")
-    found = sorted(path.name.removesuffix(".dist-info") for path in options.packages.glob("*.dist-info"))
-    return "\n".join([*lines, "", f"{made} {', '.join(found)}.", ""])
+
+
+def _cells(name: str, label: str, row: dict[str, Any]) -> list[str]:
+    if "error" in row:
+        return [name, label, "", row["error"], "", ""]
+    ratio = f"{row['ratio']:.2f} ({row['low']:.2f}–{row['high']:.2f})"
+    agree = f"{row['agree']:.0%}" if name == "mobilenet_v2" else ""
+    return [name, label, f"{1000 * row['seconds']:.2f}", ratio, f"{row['sqnr']:.1f}", agree]
 
 
 if __name__ == "__main__":
