@@ -17,6 +17,8 @@ from export.errors import InputError
 
 FLOATS = ("FLOAT32", "FLOAT16")
 STRUCTURED = ("CONV_2D", "FULLY_CONNECTED")  # output channels are the kernels' first axis
+FEW_VALUES = 256
+QUICK_TO_COMPRESS = 64_000_000  # bytes, some two seconds
 NUMPY_TYPES = {"INT8": np.int8, "FLOAT32": np.float32, "FLOAT16": np.float16}
 
 
@@ -34,11 +36,13 @@ class Audit:
         weight_scales: for each kernel in int8, by operator name and position, its number of scales.
         sparsity: share of zeros among the weights of convolutions and dense layers, not depthwise.
         values_per_channel: the most different values that an output channel of these has.
+        gzip_bytes: size under gzip; None for large files of weights that are floats without any structure,
+            from which gzip takes little in more time than all the rest.
     """
 
     sha256: str
     size_bytes: int
-    gzip_bytes: int
+    gzip_bytes: int | None
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     ops: dict[str, int]
@@ -81,10 +85,13 @@ def audit(path: str | os.PathLike[str]) -> Audit:
                     scales[f"{position}:{name}"] = len(kernel.quantization.scale)
     first = model.subgraphs[0]
     weights = [values for _, values in _kernels(model)]
+    sparsity = sum(int((kernel == 0).sum()) for kernel in weights) / max(1, sum(kernel.size for kernel in weights))
+    values_per_channel = max((len(np.unique(channel)) for kernel in weights for channel in kernel), default=0)
+    compressible = sparsity > 0 or values_per_channel <= FEW_VALUES or len(content) <= QUICK_TO_COMPRESS
     return Audit(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        gzip_bytes=len(gzip.compress(content, mtime=0)),
+        gzip_bytes=len(gzip.compress(content, mtime=0)) if compressible else None,
         inputs=[_port(first.tensors[index], type_names) for index in first.inputs],
         outputs=[_port(first.tensors[index], type_names) for index in first.outputs],
         ops=dict(ops.most_common()),
@@ -93,8 +100,8 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         requantizations=requantizations,
         variables="VAR_HANDLE" in ops,
         weight_scales=scales,
-        sparsity=sum(int((kernel == 0).sum()) for kernel in weights) / max(1, sum(kernel.size for kernel in weights)),
-        values_per_channel=max((len(np.unique(channel)) for kernel in weights for channel in kernel), default=0),
+        sparsity=sparsity,
+        values_per_channel=values_per_channel,
     )
 
 

@@ -64,11 +64,11 @@ class Worker:
         if self._log is not None:
             self._log.close()
 
-    def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> bytes:
+    def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> memoryview:
         """A TFLite file of `graph`; `rest` as `export.worker.frozen.convert` takes it."""
         samples = rest.pop("samples", [])
         header = {"call": "convert", "mode": mode, "io": io, **rest}
-        return self._call(header, graph, samples)[1]["file"].tobytes()
+        return self._call(header, graph, samples)[1]["file"].data
 
     def evaluate(
         self, graph: Graph, names: list[str], samples: list[Any], ranges: Any = None, keep_float: Collection[str] = ()

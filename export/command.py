@@ -74,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
         "--cluster", type=_positive, metavar="N", help="train each kernel to N different values, which compress well"
     )
     quantization.add_argument(
-        "--ptq", choices=("tuned", "plain"), default="tuned", help="how int8 is made: our way, the converter's"
+        "--ptq",
+        choices=("tuned", "plain"),
+        default="tuned",
+        help="how int8 is made: weights and ranges tuned, or only measured",
     )
     quantization.add_argument(
         "--keep-float",
@@ -254,7 +257,8 @@ def show(report: Report) -> None:
         structure = f"{report.sparsity:.1%} zeros, at most {report.values_per_channel} values in a channel"
         left = len(report.structure["left_alone"])
         table.add_row("kernels", f"{structure}; {left} depthwise or shared ones left alone" if left else structure)
-    table.add_row("size", f"{report.size_bytes:,} bytes ({report.gzip_bytes:,} gzipped)")
+    gzipped = f" ({report.gzip_bytes:,} gzipped)" if report.gzip_bytes else ""
+    table.add_row("size", f"{report.size_bytes:,} bytes{gzipped}")
     if report.keep_float:
         price = report.keep_float["latency_over_int8"]
         layers = ", ".join(report.keep_float["operations"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
+from export.logits import softmax_inputs, with_outputs
 from export.quiet import quiet_stderr
 
 
@@ -39,25 +40,35 @@ class Port:
 
 
 class Interpreter:
-    """A loaded file. With `inspect` every tensor can be read, at the price of speed (no delegate)."""
+    """A loaded file.
 
-    def __init__(self, path: str | os.PathLike[str], inspect: bool = False) -> None:
+    Attributes:
+        inputs, outputs: its ports.
+        logits: for each output of the file the position in `outputs` of what its softmax takes, or its own.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], inspect: bool = False, with_logits: bool = False) -> None:
         """Load a file.
+
+        Args:
+            inspect: every tensor can be read, at the price of speed (no delegate).
+            with_logits: what a softmax at the end takes is one more output.
 
         Raises:
             InputError: it is missing, is not a TFLite file, or uses what the runtime cannot run.
         """
         from ai_edge_litert import interpreter
 
-        content = Path(path).read_bytes()
-        if content[4:8] != b"TFL3":
-            raise InputError(f"{path} is not a TFLite file; export it again")
+        with Path(path).open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise InputError(f"{path} is not a TFLite file; export it again")
+        model, logits = _with_logits(Path(path)) if with_logits else ({"model_path": os.fspath(path)}, {})
         resolvers = interpreter.OpResolverType
         resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inspect else resolvers.AUTO
         try:
             with quiet_stderr():  # it says which delegate it made
                 self._interpreter = interpreter.Interpreter(
-                    model_content=content,
+                    **model,
                     experimental_op_resolver_type=resolver,
                     experimental_preserve_all_tensors=inspect,
                 )
@@ -66,6 +77,9 @@ class Interpreter:
             raise InputError(f"{path} cannot be loaded by LiteRT: {' '.join(str(error).split())}") from error
         self.inputs = [_port(details) for details in self._interpreter.get_input_details()]
         self.outputs = [_port(details) for details in self._interpreter.get_output_details()]
+        positions = {port.index: position for position, port in enumerate(self.outputs)}
+        own = self.outputs[: len(self.outputs) - len(logits)]
+        self.logits = [positions[logits.get(port.index, port.index)] for port in own]
 
     def run(self, samples: Sequence[np.ndarray], tensors: Sequence[int] | None = None) -> list[np.ndarray]:
         """Outputs, dequantized, for samples given one after the other.
@@ -103,18 +117,18 @@ class Interpreter:
             found.append((operator["op_name"], int(output["index"]), output["name"], shape))
         return found
 
-    def before_softmax(self) -> list[int]:
-        """For each output, the tensor that its softmax takes, or the output where there is none."""
-        producers = {
-            operator["outputs"][0]: operator["inputs"][0]
-            for operator in self._interpreter._get_ops_details()
-            if operator["op_name"] == "SOFTMAX"
-        }
-        return [producers.get(port.index, port.index) for port in self.outputs]
-
     def _port_of(self, index: int) -> Port:
         details = next(row for row in self._interpreter.get_tensor_details() if row["index"] == index)
         return _port(details)
+
+
+def _with_logits(path: Path) -> tuple[dict[str, Any], Mapping[int, int]]:
+    """The model as LiteRT takes it, with what its softmaxes take as outputs; and these by the softmax's output."""
+    content = path.read_bytes()
+    logits = softmax_inputs(content)
+    if not logits:
+        return {"model_path": os.fspath(path)}, logits
+    return {"model_content": with_outputs(content, list(logits.values()))}, logits
 
 
 def _port(details: dict[str, Any]) -> Port:

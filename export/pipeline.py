@@ -66,7 +66,8 @@ def export_tflite(
             file (`.keras`). `model` is unchanged.
         ptq: how int8 is made without training: "tuned" equalizes channels, rounds kernels and learns
             biases and ranges so that the outputs stay close to the model's (`export.tuning`), or only those of
-            these steps that a `PostTraining` has; "plain" leaves all to the converter, as int16x8 always does.
+            these steps that a `PostTraining` has; "plain" changes no weights, and each range holds all values of the
+            calibration samples. For int16x8 all is left to the converter.
         keep_float: layers of an int8 file that stay in float, as the model calls them, or wildcards
             such as `block1_*`. The report says what that costs: the file's latency over that of
             the all-int8 file.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import fine_tuning, tuning
+from export import fine_tuning, quantize, tuning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.quantize import Ranges
@@ -52,6 +52,8 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
         return Prepared(graph, graph)
     with run.clock("tune"):
         tuned = tuning.tune(
+    if options.ptq == "plain" and not options.qat:
+        return Prepared(graph, graph, in_float, _extremes(run, in_float))
             graph,
             run.worker,
             run.data.calibrating,
@@ -66,6 +68,14 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
 
 def _steps(run: Run) -> PostTraining:
     """Kernels with a structure are left alone: rounding would spoil it."""
+def _extremes(run: Run, in_float: frozenset[str]) -> Ranges:
+    """Ranges that hold all values of the calibration samples."""
+    data, graph = run.data, run.source.graph
+    with run.clock("calibrate"):
+        found = quantize.calibrations(graph, run.worker, data.calibrating, run.options.input_range, in_float)
+    return found["extremes"]
+
+
     options = run.options
     if options.ptq == "plain" or options.prune or options.cluster:
         return tuning.CALIBRATION_ALONE
@@ -102,7 +112,7 @@ def _accuracy(run: Run, prepared: Prepared) -> float | None:
         return share(correct(run, Interpreter(path).run))
 
 
-def converted(run: Run, prepared: Prepared) -> bytes:
+def converted(run: Run, prepared: Prepared) -> memoryview:
     """The TFLite file."""
     calibrating, ranges = run.data.calibrating, prepared.ranges
     samples = {"samples": calibrating} if calibrating and ranges is None else {}

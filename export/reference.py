@@ -17,27 +17,6 @@ SELF_CHECKED_SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class FloatModel:
-    """What was measured on the Keras model before anything changed its weights.
-
-    Attributes:
-        graph_error: how far the graph, computed by TensorFlow, is from it under its own backend (relative RMS).
-        correct: whether it is right on each evaluation sample: bool (N,), empty without labels.
-    """
-
-    graph_error: float
-    correct: np.ndarray
-
-    @classmethod
-    def measured(cls, run: Run) -> FloatModel:
-        """Check the graph against the model, and run the model over the evaluation samples."""
-        with run.clock("self-check"):
-            error = _graph_error(run)
-        with run.clock("evaluate float"):
-            return cls(error, correct_in_keras(run))
-
-
-@dataclass(frozen=True)
 class Outputs:
     """A graph's outputs in float on the samples that are compared, (N, …) each."""
 
@@ -45,10 +24,36 @@ class Outputs:
     after_softmax: list[np.ndarray]
 
 
+@dataclass(frozen=True)
+class FloatModel:
+    """What was measured on the Keras model before anything changed its weights.
+
+    Attributes:
+        graph_error: how far the graph, computed by TensorFlow, is from it under its own backend (relative RMS).
+        outputs: the graph's, as it was read.
+        correct: whether it is right on each evaluation sample: bool (N,), empty without labels.
+    """
+
+    graph_error: float
+    outputs: Outputs
+    correct: np.ndarray
+
+    @classmethod
+    def measured(cls, run: Run) -> FloatModel:
+        """Check the graph against the model, and run the model over the evaluation samples."""
+        outputs = float_outputs(run, run.source.graph)
+        with run.clock("self-check"):
+            error = _graph_error(run, outputs)
+        with run.clock("evaluate float"):
+            return cls(error, outputs, correct_in_keras(run))
+
+
 def float_outputs(run: Run, graph: Graph) -> Outputs:
     """What the graph gives in float for the samples that are compared."""
+    before = [graph.logits(name) for name in graph.outputs]
     with run.clock("evaluate float"):
-        return _outputs(run, graph, run.data.compared)
+        values = run.worker.evaluate(graph, [*before, *graph.outputs], run.data.compared)
+    return Outputs(values[: len(before)], values[len(before) :])
 
 
 def correct_in_keras(run: Run) -> np.ndarray:
@@ -68,24 +73,19 @@ def share(correct: np.ndarray) -> float | None:
     return float(correct.mean()) if len(correct) else None
 
 
-def _graph_error(run: Run) -> float:
-    """Relative RMS. A softmax turns an absolute error of its input into a relative one of its output.
+def _graph_error(run: Run, outputs: Outputs) -> float:
+    """Relative RMS, over the first samples.
 
-    Where one stands at the end, the difference is taken over its greatest input.
+    A softmax turns an absolute error of its input into a relative one of its output: where one stands at the
+    end, the difference is taken over its greatest input.
     """
     graph, cut = run.source.graph, run.source.softmax_cut
     samples = first(run.data.compared, SELF_CHECKED_SAMPLES)
     expected = verify.keras_outputs(run.source.model, samples)
-    outputs = _outputs(run, graph, samples)
-    found = outputs.after_softmax
+    found = [values[:SELF_CHECKED_SAMPLES] for values in outputs.after_softmax]
     if cut:
         found = [np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(output))) for output in found]
     softmax = cut or any(graph.logits(name) != name for name in graph.outputs)
-    greatest = max(float(np.abs(values).max()) for values in outputs.before_softmax) if softmax else 1.0
+    logits = [values[:SELF_CHECKED_SAMPLES] for values in outputs.before_softmax]
+    greatest = max(float(np.abs(values).max()) for values in logits) if softmax else 1.0
     return verify.relative_rms(expected, found) / max(1.0, greatest)
-
-
-def _outputs(run: Run, graph: Graph, samples: Inputs) -> Outputs:
-    before = [graph.logits(name) for name in graph.outputs]
-    values = run.worker.evaluate(graph, [*before, *graph.outputs], samples)
-    return Outputs(values[: len(before)], values[len(before) :])

@@ -17,7 +17,7 @@ class Report:
 
     Attributes:
         model, mode: the model's name and the export's mode.
-        path, sha256, size_bytes, gzip_bytes: the file.
+        path, sha256, size_bytes, gzip_bytes: the file (gzip is spared where it gains little: `export.audit.Audit`).
         input, output: the first input and output: name, shape, dtype, scale, zero_point (None
             where not quantized); `inputs` and `outputs` list all.
         ops: operator name → count; `fully_integer`: no float tensor at all;
@@ -51,7 +51,7 @@ class Report:
     path: str
     sha256: str
     size_bytes: int
-    gzip_bytes: int
+    gzip_bytes: int | None
     input: dict[str, Any]
     output: dict[str, Any]
     inputs: list[dict[str, Any]]

@@ -69,9 +69,9 @@ def compare(
         samples: (N, …) for each input.
         outputs, logits: the float model's, (N, …) for each output, after and before the softmax.
     """
-    found_outputs = Interpreter(path).run(samples)
-    inspected = Interpreter(path, inspect=True)
-    found_logits = inspected.run(samples, inspected.before_softmax())
+    file = Interpreter(path, with_logits=True)
+    values = file.run(samples)
+    found_outputs, found_logits = values[: len(outputs)], [values[position] for position in file.logits]
     classifier = logits[0].ndim == 2 and logits[0].shape[1] > 1
     agreement: dict[str, Any] = dict.fromkeys(("argmax_agreement", "agreement_where_sure", "ties", "kl_divergence"))
     sure = np.zeros(len(samples[0]), bool)

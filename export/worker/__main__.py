@@ -5,6 +5,7 @@ It reads requests on standard input and answers on standard output (`export.wire
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ def main() -> None:
     started = time.perf_counter()
     from export.worker import calls
 
+    gc.freeze()  # what is imported stays: no collection need look at it again
     versions = calls.versions()
     wire.send(answers, {"ready": versions, "seconds": time.perf_counter() - started})
     connection = Connection(answers)
@@ -42,6 +44,9 @@ def main() -> None:
             wire.send(answers, {"error": type(error).__name__, "message": str(error)})
         else:
             wire.send(answers, {"result": result}, result_arrays)
+            del result, result_arrays
+        del header, arrays
+        gc.collect()  # TensorFlow's functions refer to themselves and hold a copy of the weights
 
 
 class Connection:
