@@ -26,11 +26,11 @@ import matplotlib
 import numpy as np
 import peaks
 import produce
-from published import publish, table
+from published import kept, publish, table
 
 from export.interpreter import Interpreter
 from keras_classics.errors import command_line
-from keras_classics.files import replacing, write_json
+from keras_classics.files import replacing
 
 matplotlib.use("Agg")
 
@@ -59,9 +59,6 @@ def known(name: str, producer: str) -> bool:
 def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One file, made in a process of its own, and what it keeps; `error` where the producer cannot make it."""
     path = folder / name / f"{mode}, {producer}.tflite"
-    record = path.with_suffix(".figures.json")  # .json is our export's report
-    if record.exists():
-        return json.loads(record.read_text())
     command = [sys.executable, produce.__file__]
     if producer in OF_PYTORCH:
         command = [options.torch_python, Path(produce.__file__).with_name("produce_torch.py")]
@@ -78,32 +75,32 @@ def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Na
     path.parent.mkdir(exist_ok=True)
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
-        figures = {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:200]}
-    else:
-        images, expected = np.load(folder / "evaluation.npy"), np.load(path.with_suffix(".npy"))
-        found = agreement.compare(expected, Interpreter(path).run([images])[0], list(map(str, range(len(images)))))
-        kept = {"bytes": path.stat().st_size, "sqnr": found.sqnr_mean, "agree": found.agree}
-        figures = kept | json.loads(done.stdout.splitlines()[-1])
-    write_json(record, figures)
-    return figures
+        return {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:200]}
+    images, expected = np.load(folder / "evaluation.npy"), np.load(path.with_suffix(".npy"))
+    found = agreement.compare(expected, Interpreter(path).run([images])[0], list(map(str, range(len(images)))))
+    figures = {"bytes": path.stat().st_size, "sqnr": found.sqnr_mean, "agree": found.agree}
+    return figures | json.loads(done.stdout.splitlines()[-1])
 
 
-def timing(name: str, rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def make_all(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """All files of one model that are not there yet, and the figures of all."""
+    rows = {}
+    for mode in options.modes:
+        for producer in PRODUCERS[mode]:
+            if known(name, producer):
+                label = f"{mode}, {producer}"
+                record = options.output / name / f"{label}.figures.json"  # .json is our export's report
+                rows[label] = kept(record, make, name, mode, producer, options.output, options)
+    return rows
+
+
+def timing(name: str, rows: dict[str, dict[str, Any]], folder: Path, count: int) -> dict[str, Any]:
     """Seconds of every round of all files of one model, in turn with the processor's peak, and where that was."""
-    record = folder / name / "timing.json"
-    if record.exists() and not options.again:
-        return json.loads(record.read_text())
     tasks = {label: folder / name / f"{label}.tflite" for label, row in rows.items() if "error" not in row}
     calls = {label: interleaved.fastest_within(interleaved.litert(path), TURN) for label, path in tasks.items()}
-    found = interleaved.rounds(calls | peaks.peaks(folder), options.rounds)
+    found = interleaved.rounds(calls | peaks.peaks(folder), count)
     made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert", "litert-quantizer")
-    figures = {
-        "peaks": {kind: found.pop(kind) for kind in peaks.KINDS if kind in found},
-        "seconds": found,
-        "made": made,
-    }
-    write_json(record, figures)
-    return figures
+    return {"peaks": {kind: found.pop(kind) for kind in peaks.KINDS if kind in found}, "seconds": found, "made": made}
 
 
 def with_latency(rows: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -166,20 +163,13 @@ def main() -> None:
     for part, count in (("calibration", None), ("evaluation", COMPARED)):
         images, _ = agreement.normalized(options.photos, part)
         np.save(options.output / f"{part}.npy", images[:: len(images) // count][:count] if count else images)
-    plans = [(mode, producer) for mode in options.modes for producer in PRODUCERS[mode]]
-    made = {
-        name: {
-            f"{mode}, {producer}": make(name, mode, producer, options.output, options)
-            for mode, producer in plans
-            if known(name, producer)
-        }
-        for name in options.models
-    }
-    found: dict[str, dict[str, Any]] = {}
+    made = {name: make_all(name, options) for name in options.models}
     if options.make_only:
         return
+    found: dict[str, dict[str, Any]] = {}
     for name, rows in made.items():
-        timed = timing(name, rows, options.output, options)
+        record = options.output / name / "timing.json"
+        timed = kept(record, timing, name, rows, options.output, options.rounds, again=options.again)
         found[name] = with_latency(rows, timed)
         pareto(found[name], options.docs / f"pareto-{name}.png")
         publish(options.docs, "producers", _paragraphs(found, timed), found)

@@ -1,14 +1,22 @@
-"""How benchmarks publish what they measured: a Markdown table for people, the figures as JSON, both in one folder."""
+"""How benchmarks keep and publish what they measured: figures as JSON, and a Markdown table for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from keras_classics.files import write_json, write_text
+
+
+def kept(record: Path, measure: Callable[..., dict[str, Any]], *arguments: Any, again: bool = False) -> dict[str, Any]:
+    """What the file holds; where there is none, or `again`, what `measure(*arguments)` gives and it holds then."""
+    if again or not record.exists():
+        write_json(record, measure(*arguments))
+    return json.loads(record.read_text())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,7 +12,6 @@ put into a folder of its own (`--packages`), and tflite-runtime is taken from `m
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,12 +27,11 @@ import agreement
 import interleaved
 import numpy as np
 import produce
-from published import publish, table
+from published import kept, publish, table
 from random_weights import live_in
 
 from export import Worker, export_tflite
 from keras_classics.errors import command_line
-from keras_classics.files import write_json
 
 SERVER = Path(__file__).with_name("runtime_server.py")
 MODELS = ("mobilenet_v2", "mobilenet_v1", "resnet50", "googlenet", "vgg16")
@@ -99,9 +97,6 @@ def install(packages: Path) -> None:
 
 def make(name: str, folder: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The model's files, and the agreement of every runtime and mode with it; `error` where it cannot run them."""
-    record = folder / "agreement.json"
-    if record.exists():
-        return json.loads(record.read_text())
     weights = agreement.checkpoint() if name == "mobilenet_v2" else None
     model = produce.build(name, weights)
     calibration, images = (np.load(options.output / f"{part}.npy") for part in ("calibration", "evaluation"))
@@ -125,15 +120,11 @@ def make(name: str, folder: Path, options: argparse.Namespace) -> dict[str, dict
             result = agreement.compare(expected, found, list(map(str, range(len(images)))))
             rows[label] = {"agree": result.agree, "sqnr": result.sqnr_mean}
         server.stop()
-    write_json(record, rows)
     return rows
 
 
 def timing(rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of every round, by runtime and mode, and where they were measured."""
-    record = folder / "timing.json"
-    if record.exists() and not options.again:
-        return json.loads(record.read_text())
     servers = {label: Server(label, folder, options) for label, row in rows.items() if "error" not in row}
     try:
         for server in servers.values():
@@ -143,9 +134,7 @@ def timing(rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Name
         for server in servers.values():
             server.stop()
     made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert").rstrip(".")
-    figures = {"seconds": found, "made": f"{made}, {_versions(options.packages)}."}
-    write_json(record, figures)
-    return figures
+    return {"seconds": found, "made": f"{made}, {_versions(options.packages)}."}
 
 
 @command_line
@@ -168,12 +157,16 @@ def main() -> None:
     np.save(options.output / "calibration.npy", agreement.normalized(options.photos, "calibration")[0])
     np.save(options.output / "evaluation.npy", evaluation[:: len(evaluation) // COMPARED][:COMPARED])
     np.save(options.output / "image.npy", evaluation[:1])
-    made = {name: make(name, options.output / name, options) for name in options.models}
+    made = {}
+    for name in options.models:
+        folder = options.output / name
+        made[name] = kept(folder / "agreement.json", make, name, folder, options)
     if options.make_only:
         return
     found: dict[str, dict[str, Any]] = {}
     for name, rows in made.items():
-        timed = timing(rows, options.output / name, options)
+        folder = options.output / name
+        timed = kept(folder / "timing.json", timing, rows, folder, options, again=options.again)
         ratios = interleaved.ratios(timed["seconds"], REFERENCE)
         found[name] = {label: row | (asdict(ratios[label]) if label in ratios else {}) for label, row in rows.items()}
         publish(options.docs, "runtimes", _paragraphs(found, timed), found)

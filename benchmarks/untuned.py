@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 import photos
 import produce
 from PIL import Image
-from published import publish, table
+from published import kept, publish, table
 from random_weights import live_in
 
 from export import GateError, Worker, export_tflite
@@ -33,7 +34,6 @@ from export.interpreter import Interpreter
 from export.verify import paired_drop
 from keras_classics import data, weights
 from keras_classics.errors import InputError, command_line
-from keras_classics.files import write_json
 
 # name → pixels a side, input range
 APPLICATIONS: dict[str, tuple[int, tuple[float, float]]] = {
@@ -96,13 +96,20 @@ def application(name: str, folder: Path) -> Subject:
     return Subject(live_in(model, calibration[: produce.LIVED_IN]), calibration, samples, groups, None, limits)
 
 
-def compare(subject: Subject, folder: Path, worker: Worker) -> dict[str, Any]:
-    """Both files of one model, and how ours differs from the converter's with the standard error of that."""
+def compare(make: Callable[[], Subject], folder: Path, worker: Worker) -> dict[str, Any]:
+    """Both files of one model, and how ours differs from the converter's with the standard error of that.
+
+    Where our export refuses to ship, `refused` says why.
+    """
+    subject = make()
     expected = subject.model.predict(subject.samples, batch_size=64, verbose=0)
     paths = {name: folder / f"{name}.tflite" for name in ("ours", "converter")}
     folder.mkdir(parents=True, exist_ok=True)
     data_of = {"calibration": subject.calibration, "input_range": subject.input_range}
-    report = export_tflite(subject.model, paths["ours"], "int8", gate=False, worker=worker, **data_of)
+    try:
+        report = export_tflite(subject.model, paths["ours"], "int8", gate=False, worker=worker, **data_of)
+    except GateError as error:
+        return {"refused": str(error)}
     with contextlib.redirect_stdout(io.StringIO()):
         produce.stock(subject.model, "int8", subject.calibration, paths["converter"])
     found = {name: Interpreter(path).run([subject.samples])[0] for name, path in paths.items()}
@@ -144,14 +151,8 @@ def main() -> None:
     found = {}
     with Worker() as worker:
         for title, make in makers.items():
-            done = options.output / f"{title}.json"
-            if not done.exists():
-                try:
-                    figures = compare(make(), options.output / title, worker)
-                except GateError as error:
-                    figures = {"refused": str(error)}
-                write_json(done, figures)
-            found[title] = json.loads(done.read_text())
+            folder = options.output / title
+            found[title] = kept(folder / "figures.json", compare, make, folder, worker)
             publish(options.docs, "untuned", _paragraphs(found), found)
 
 
