@@ -50,10 +50,10 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
     graph, options = run.source.graph, run.options
     if not options.sets_ranges:
         return Prepared(graph, graph)
-    with run.clock("tune"):
-        tuned = tuning.tune(
     if options.ptq == "plain" and not options.qat:
         return Prepared(graph, graph, in_float, _extremes(run, in_float))
+    with run.clock("tune"):
+        tuned = tuning.tune(
             graph,
             run.worker,
             run.data.calibrating,
@@ -66,8 +66,6 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
     return _trained(run, prepared) if options.qat else prepared
 
 
-def _steps(run: Run) -> PostTraining:
-    """Kernels with a structure are left alone: rounding would spoil it."""
 def _extremes(run: Run, in_float: frozenset[str]) -> Ranges:
     """Ranges that hold all values of the calibration samples."""
     data, graph = run.data, run.source.graph
@@ -76,6 +74,8 @@ def _extremes(run: Run, in_float: frozenset[str]) -> Ranges:
     return found["extremes"]
 
 
+def _steps(run: Run) -> PostTraining:
+    """Kernels with a structure are left alone: rounding would spoil it."""
     options = run.options
     if options.ptq == "plain" or options.prune or options.cluster:
         return tuning.CALIBRATION_ALONE
