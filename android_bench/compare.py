@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from android_bench import yardstick
 from android_bench.errors import InputError, Refused
 from android_bench.results import Row, summarize
 from android_bench.stats import Interval, median_ratio, minimum_ratio
@@ -18,23 +19,49 @@ Key = tuple[str, str, str, str, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
+class Ratios:
+    """new / base of the medians and of the mean minima, with confidence intervals."""
+
+    median: Interval
+    minimum: Interval
+
+    @property
+    def verdict(self) -> str:
+        """ "slower" or "faster" where both intervals lie on that side of 1, else "no change"."""
+        if self.median.low > 1 and self.minimum.low > 1:
+            return "slower"
+        return "faster" if self.median.high < 1 and self.minimum.high < 1 else "no change"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One model in one configuration, before and after.
 
     Attributes:
-        median, minimum: new / base, with confidence intervals.
-        verdict: "slower" or "faster" where both intervals lie on that side of 1, else "no change".
+        raw: of the latencies as they were.
+        machine: new / base of the yardstick's time; None where the rows have no yardstick of one kind.
+        corrected: of the latencies in units of their yardstick, if there is one; the intervals are wider by what
+            the yardstick cannot tell.
         regression: slower, and the interval of the median reaches the allowed regression.
         noisy: whether noisy repeats had to take part, because too few quiet ones are there.
     """
 
     base: tuple[Row, ...]
     new: tuple[Row, ...]
-    median: Interval
-    minimum: Interval
-    verdict: str
+    raw: Ratios
+    machine: float | None
+    corrected: Ratios | None
     regression: bool
     noisy: bool
+
+    @property
+    def decisive(self) -> Ratios:
+        """The ratios that the verdict is about: corrected where they could be."""
+        return self.corrected or self.raw
+
+    @property
+    def verdict(self) -> str:
+        return self.decisive.verdict
 
 
 def key(row: Row) -> Key:
@@ -81,37 +108,37 @@ def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) 
     quiet = [[row for row in rows if not row.noisy] for rows in (base, new)]
     noisy = min(map(len, quiet)) < FEWEST_REPEATS
     base, new = (base, new) if noisy else quiet
-    median = median_ratio([row.block_us for row in base], [row.block_us for row in new])
-    minimum = minimum_ratio([row.minimum_us or 0.0 for row in base], [row.minimum_us or 0.0 for row in new])
-    if median.low > 1 and minimum.low > 1:
-        verdict = "slower"
-    elif median.high < 1 and minimum.high < 1:
-        verdict = "faster"
-    else:
-        verdict = "no change"
-    regression = verdict == "slower" and median.high >= 1 + max_regression
-    return Comparison(tuple(base), tuple(new), median, minimum, verdict, regression, noisy)
+    raw = Ratios(
+        median_ratio([row.block_us for row in base], [row.block_us for row in new]),
+        minimum_ratio([row.minimum_us or 0.0 for row in base], [row.minimum_us or 0.0 for row in new]),
+    )
+    machine = corrected = None
+    kinds = yardstick.kinds((*base, *new))
+    if len(kinds) == 1 and None not in kinds:
+        machine = yardstick.machine_ratio(base, new)
+        corrected = _corrected(base, new, yardstick.uncertainty(machine))
+    decisive = corrected or raw
+    regression = decisive.verdict == "slower" and decisive.median.high >= 1 + max_regression
+    return Comparison(tuple(base), tuple(new), raw, machine, corrected, regression, noisy)
+
+
+def _corrected(base: Sequence[Row], new: Sequence[Row], uncertainty: float) -> Ratios:
+    median = median_ratio(*([yardstick.corrected_samples(row) for row in rows] for rows in (base, new)))
+    minimum = minimum_ratio(*([yardstick.corrected_minimum(row) for row in rows] for rows in (base, new)))
+    return Ratios(median.widened(uncertainty), minimum.widened(uncertainty))
 
 
 def show(comparisons: Sequence[Comparison], console: Console) -> None:
-    """Print one line for each comparison."""
+    """Print one line for each comparison, and what to know of them."""
     table = Table(title="new against base, median in milliseconds", title_justify="left")
-    for name in (
-        "model",
-        "target",
-        "runtime",
-        "threads",
-        "base",
-        "new",
-        "ratio",
-        "95 % interval",
-        "min ratio",
-        "verdict",
-    ):
+    yardsticks = any(each.corrected for each in comparisons)
+    ratios = ("ratio", "machine", "corrected") if yardsticks else ("ratio",)
+    for name in ("model", "target", "runtime", "threads", "base", "new", *ratios, "95 % interval", "min", "verdict"):
         table.add_column(name, overflow="fold")
     for each in comparisons:
-        row = each.new[0]
+        row, told = each.new[0], each.decisive
         (base,), (new,) = summarize(each.base), summarize(each.new)
+        values = [each.raw.median.estimate, each.machine, each.corrected and each.corrected.median.estimate]
         table.add_row(
             row.model,
             row.target,
@@ -119,22 +146,41 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
             str(row.threads),
             milliseconds(base.p50_us),
             milliseconds(new.p50_us),
-            f"{each.median.estimate:.3f}",
-            f"{each.median.low:.3f}–{each.median.high:.3f}",
-            f"{each.minimum.estimate:.3f}",
+            *("" if value is None else f"{value:.3f}" for value in values[: len(ratios)]),
+            f"{told.median.low:.3f}–{told.median.high:.3f}",
+            f"{told.minimum.estimate:.3f}",
             ("REGRESSION" if each.regression else each.verdict) + (" *" if each.noisy else ""),
         )
     console.print(table)
-    if any(each.noisy for each in comparisons):
-        console.print(f"* fewer than {FEWEST_REPEATS} quiet repeats on a side: a whole machine's slow hour looks alike")
+    if yardsticks:
+        console.print("machine: the yardstick's own ratio; corrected: processor time in units of the yardstick")
+    for line in dict.fromkeys(note for each in comparisons for note in _notes(each)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Return what to know before believing a comparison."""
+    machine, place = comparison.machine, _place(comparison)
+    found = []
+    if comparison.noisy:
+        found.append(f"* fewer than {FEWEST_REPEATS} quiet repeats on a side: a whole machine's slow hour looks alike")
+    if machine is not None and max(machine, 1 / machine) > 1 + yardstick.MOVED:
+        least = yardstick.uncertainty(machine)
+        found.append(f"{place}: the machine's own speed changed; less than {least:.0%} beyond that cannot be told")
+    if machine is None and len(yardstick.kinds((*comparison.base, *comparison.new))) > 1:
+        found.append(f"{place}: the sides have different yardsticks, so that the machine's own speed is not left out")
+    return found
+
+
+def _place(comparison: Comparison) -> str:
+    row = comparison.new[0]
+    return f"{row.model} ({row.runtime}, {row.target})"
 
 
 def refuse_regressions(comparisons: Sequence[Comparison]) -> None:
     """Raise Refused where a comparison is a regression."""
     worse = [
-        f"{each.new[0].model} ({each.new[0].runtime}, {each.new[0].target}) takes {each.median.estimate:.3f} × as long"
-        for each in comparisons
-        if each.regression
+        f"{_place(each)} takes {each.decisive.median.estimate:.3f} × as long" for each in comparisons if each.regression
     ]
     if worse:
         raise Refused("; ".join(worse))

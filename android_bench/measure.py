@@ -230,6 +230,7 @@ def _row(
         repeat=repeat,
         order=order,
         statistics=document.get("statistics"),
+        yardstick=document.get("yardstick"),
         output_check=None if checked is None else asdict(checked),
         noisy=noise.reasons(document, job.configuration.threads, on_gpu=job.configuration.delegate == "gpu"),
         mode=job.model.mode,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from android_bench.stats import percentile
+from android_bench.yardstick import MOVED, moved_within
 
 LOWEST_CPU_SHARE = 0.95
 SHORTEST_SHARE_US = 100.0
@@ -26,6 +27,10 @@ def reasons(document: dict[str, Any], threads: int, on_gpu: bool = False) -> lis
     if samples:
         cpu = document["cpu_us"] if threads == 1 and not on_gpu else None
         found += _signs_of_samples(samples, cpu, document["involuntary_switches"])
+    yardstick = document.get("yardstick")
+    moved = moved_within(yardstick["bursts_us"]) if yardstick else 0.0
+    if moved > MOVED:
+        found.append(f"uneven machine: its own speed moved by {moved:.0%} meanwhile")
     pressure = document["cpu_pressure"]
     if pressure is not None and pressure > HIGHEST_PRESSURE:
         found.append(f"busy machine: tasks waited for a core {pressure:.0f} % of the time")

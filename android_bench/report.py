@@ -21,6 +21,7 @@ from android_bench.files import write_text
 from android_bench.results import Row, Summary, cell, summarize
 from android_bench.stats import percentile_interval
 from android_bench.table import milliseconds
+from android_bench.yardstick import moved_between
 
 STYLE = Path(__file__).parent / "report.css"
 MOST_OPERATORS = 12
@@ -59,7 +60,7 @@ def figures(summary: Summary) -> dict[str, Any]:
     row = summary.rows[0]
     blocks = [each.block_us for each in summary.rows if each.block_us]
     interval = percentile_interval(blocks, 50)
-    energy = summary.energy_joules
+    energy, moved = summary.energy_joules, moved_between(summary.rows)
     return {
         "model": row.model,
         "mode": row.mode or "",
@@ -83,6 +84,7 @@ def figures(summary: Summary) -> dict[str, Any]:
         "samples": len(summary.samples_us),
         "emulated": "yes" if row.emulated else "no",
         "noisy": f"{summary.noisy_repeats} of {len(summary.rows)}" if summary.noisy else "no",
+        "machine moved": "" if moved is None else f"{moved:.0%}",
         "sha256": row.model_sha256,
     }
 

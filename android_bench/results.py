@@ -65,6 +65,7 @@ class Row:
     noisy: list[str]
     mode: str | None
     accuracy: float | None
+    yardstick: dict[str, Any] | None = None
 
     def percentile(self, percent: float) -> float | None:
         """Return the latency in microseconds below which `percent` % of the samples lie; None where nobody told."""
@@ -90,6 +91,11 @@ class Row:
     @property
     def minimum_us(self) -> float | None:
         return min(self.samples_us) if self.statistics is None else self.statistics["minimum_us"]
+
+    @property
+    def yardstick_us(self) -> float | None:
+        """How long the machine took for the yardstick's product while this was measured."""
+        return percentile(self.yardstick["bursts_us"], 50) if self.yardstick else None
 
 
 @cache

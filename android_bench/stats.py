@@ -15,6 +15,7 @@ CONFIDENCE = 0.95
 DRAWS = 2000
 SEED = 0
 BLOCK_POINTS = 51
+Blocks = Sequence[Sequence[float] | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,17 @@ class Interval:
     low: float
     high: float
 
+    def widened(self, share: float) -> Interval:
+        """Return the interval of a ratio that may also be wrong by `share` of itself."""
+        return Interval(self.estimate, self.low / (1 + share), self.high * (1 + share))
+
 
 def percentile(samples: Sequence[float], percent: float) -> float:
     """Return the value below which `percent` % of `samples` lie, linearly interpolated; same unit as the samples."""
     return float(np.percentile(np.asarray(samples, np.float64), percent))
 
 
-def pooled_percentile(blocks: Sequence[Sequence[float]], percent: float) -> float:
+def pooled_percentile(blocks: Blocks, percent: float) -> float:
     """Return a percentile over the samples of all blocks, each of which weighs the same, however many it has."""
     if len({len(block) for block in blocks}) == 1:
         return float(np.percentile(np.asarray(blocks, np.float64), percent))
@@ -42,7 +47,7 @@ def pooled_percentile(blocks: Sequence[Sequence[float]], percent: float) -> floa
     return float(np.interp(percent / 100 * len(blocks), places, samples[order]))
 
 
-def percentile_interval(blocks: Sequence[Sequence[float]], percent: float) -> Interval | None:
+def percentile_interval(blocks: Blocks, percent: float) -> Interval | None:
     """Return the pooled percentile with its interval, or None for a single block, which cannot tell."""
     if len(blocks) < 2:
         return None
@@ -51,7 +56,7 @@ def percentile_interval(blocks: Sequence[Sequence[float]], percent: float) -> In
     return _interval(pooled_percentile(blocks, percent), draws)
 
 
-def median_ratio(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> Interval:
+def median_ratio(base: Blocks, new: Blocks) -> Interval:
     """Return new / base of the pooled medians. Both need two blocks or more."""
     generator = np.random.default_rng(SEED)
     draws = [np.median(_resample(_quantiles(blocks), generator), axis=1) for blocks in (new, base)]
@@ -66,7 +71,7 @@ def minimum_ratio(base: Sequence[float], new: Sequence[float]) -> Interval:
     return _interval(float(minima[0].mean() / minima[1].mean()), draws[0] / draws[1])
 
 
-def _quantiles(blocks: Sequence[Sequence[float]]) -> np.ndarray:
+def _quantiles(blocks: Blocks) -> np.ndarray:
     """Return (blocks, `BLOCK_POINTS`): each block as equally many quantiles, so that each weighs the same."""
     points = (np.arange(BLOCK_POINTS) + 0.5) * 100 / BLOCK_POINTS
     return np.array([np.percentile(np.asarray(block, np.float64), points) for block in blocks])

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from android_bench.results import Row, Summary
+from android_bench.yardstick import MOVED, moved_between
 
 DELEGATES = {"xnnpack": "XNNPACK", "gpu": "the GPU"}
 
@@ -71,6 +72,9 @@ def notes(summary: Summary) -> list[str]:
         found.append("nothing shows that its output is right: this benchmark_model cannot write it (--unchecked)")
     elif row.output_check["constant"]:
         found.append("its output has one value only on this input, which proves little; give a real one with --input")
+    moved = moved_between(summary.rows)
+    if moved is not None and moved > MOVED:
+        found.append(f"the machine's own speed moved by {moved:.0%} between its repeats")
     if summary.noisy:
         found.append(f"noisy in {summary.noisy_repeats} of {len(summary.rows)}: {'; '.join(summary.noisy)}")
     return found

@@ -99,6 +99,7 @@ def complete(document: dict[str, Any], bundle: Bundle, device: dict[str, Any], e
         "runtime_version": bundle.version,
         "device": device,
         "emulated": emulated,
+        "yardstick": None if emulated else document.get("yardstick"),
         "undelegated_operators": undelegated,
     }
 

@@ -29,6 +29,10 @@ WARMUP_SECONDS = 3.0
 STEADY_CHANGE = 0.03
 SHORTEST_PRESSURE_SECONDS = 0.2
 BATTERY_SECONDS = 0.1
+YARDSTICK_SIDE = 64  # small enough that no BLAS shares it among threads
+YARDSTICK_PRODUCTS = 8
+YARDSTICK_SECONDS = 0.01
+YARDSTICK_SHARE = 0.025
 DEVICES = "/sys/class"
 
 
@@ -181,8 +185,8 @@ def timed(invoke):
     return wall / 1000, (time.process_time_ns() - cpu) / 1000
 
 
-def measure(invoke, runs, seconds, meter):
-    """Return the wall and the CPU microseconds of every run, and let `meter` look between them.
+def measure(invoke, runs, seconds, watchers):
+    """Return the wall and the CPU microseconds of every run, and let each of `watchers` look between them.
 
     There are `runs` of them, or as many as `seconds` hold, or else as many as half a second holds
     but at least 50.
@@ -203,11 +207,46 @@ def measure(invoke, runs, seconds, meter):
             wall, cpu = timed(invoke)
             walls.append(wall)
             cpus.append(cpu)
-            meter.look()
+            for watcher in watchers:
+                watcher.look()
     finally:
         if collecting:
             gc.enable()
     return walls, cpus
+
+
+class Yardstick:
+    """A fixed float32 matrix product, timed between inferences: how fast the core is while they run."""
+
+    def __init__(self):
+        generator = np.random.RandomState(SEED)
+        self._matrix = generator.random_sample((YARDSTICK_SIDE, YARDSTICK_SIDE)).astype(np.float32)
+        self._product = np.empty_like(self._matrix)
+        self._due = 0.0
+        self._samples = 0
+        self._after, self._bursts = [], []
+
+    def look(self):
+        """Time a burst of products after this sample, if the last was long enough ago."""
+        self._samples += 1
+        opened = time.perf_counter()
+        if opened < self._due:
+            return
+        self._multiply(1)  # the inference has taken its place in the cache
+        self._bursts.append(min(timed(lambda: self._multiply(YARDSTICK_PRODUCTS))) / YARDSTICK_PRODUCTS)
+        self._after.append(self._samples)
+        closed = time.perf_counter()
+        self._due = closed + max(YARDSTICK_SECONDS, (closed - opened) / YARDSTICK_SHARE)
+
+    def reading(self):
+        """Return what was multiplied with what, and the microseconds of one product in each burst."""
+        side = YARDSTICK_SIDE
+        kind = f"NumPy {np.__version__}, {side}×{side} float32 product"
+        return {"kind": kind, "after": self._after, "bursts_us": [round(each, 4) for each in self._bursts]}
+
+    def _multiply(self, times):
+        for _ in range(times):
+            np.dot(self._matrix, self._matrix, out=self._product)
 
 
 def read_text(path):
@@ -418,7 +457,10 @@ def run(arguments):
     warmup_runs, steady = warm_up(interpreter.invoke, arguments.warmup)
     before = conditions(cpus)
     meter = EnergyMeter()
-    walls, cpu_times = measure(interpreter.invoke, arguments.runs, arguments.seconds, meter)
+    # One core's speed says little of several, and that of an emulated processor nothing.
+    yardstick = Yardstick() if arguments.threads == 1 and not emulated() else None
+    watchers = [meter] if yardstick is None else [meter, yardstick]
+    walls, cpu_times = measure(interpreter.invoke, arguments.runs, arguments.seconds, watchers)
     energy = meter.reading()
     after = conditions(cpus)
 
@@ -441,6 +483,7 @@ def run(arguments):
         "frequency": {"before": before["frequency"], "after": after["frequency"]},
         "energy": energy,
         "involuntary_switches": grown(before["switches"], after["switches"]),
+        "yardstick": None if yardstick is None else yardstick.reading(),
         "operators": None,
         "cpu_pressure": share(grown(before["waited"], after["waited"]), after["clock"] - before["clock"]),
     }

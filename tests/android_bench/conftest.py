@@ -40,6 +40,7 @@ DOCUMENT = {
     "energy": None,
     "involuntary_switches": 0,
     "cpu_pressure": 0.0,
+    "yardstick": None,
     "operators": None,
 }
 

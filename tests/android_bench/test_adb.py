@@ -123,6 +123,7 @@ def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path
     for row in rows.values():
         assert row.target == f"adb:{device.serial}"
         assert row.emulated
+        assert row.yardstick is None
         assert row.runtime == "native"
         assert row.nodes == row.delegated_nodes
         assert (row.device["model"], row.device["os"], row.device["governor"]) == (

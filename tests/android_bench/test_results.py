@@ -128,7 +128,16 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 
 def test_the_schema_names_every_field_of_a_row(make_row):
     schema = json.loads((results.SCHEMA_FILE).read_text())
-    assert set(schema["properties"]) == set(schema["required"]) == set(asdict(make_row()))
+    assert set(schema["properties"]) == {*schema["required"], "yardstick"} == set(asdict(make_row()))
+
+
+def test_rows_from_before_the_yardstick_are_read(tmp_path, make_row):
+    path = tmp_path / "results.jsonl"
+    value = asdict(make_row())
+    del value["yardstick"]
+    path.write_text(json.dumps(value) + "\n")
+    (row,) = results.read(path)
+    assert row.yardstick_us is None
 
 
 def test_summary_pools_the_repeats_of_one_configuration(make_row):

@@ -195,6 +195,24 @@ def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, 
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+@pytest.mark.parametrize("runtime", ["litert", "native"])
+def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_path, runtime):
+    output = tmp_path / "results.jsonl"
+    few = ["--runs", "200", "--warmup", "1", "--repeats", "1"]
+    threads = ["1", "2"] if len(usable_cpus()) > 1 else ["1"]
+    assert run(models / "float32.tflite", "--runtime", runtime, "--threads", *threads, *few, "--output", output) == 0
+    rows = {row.threads: row for row in results.read(output)}
+    after, bursts = rows[1].yardstick["after"], rows[1].yardstick["bursts_us"]
+    assert after[0] == 1
+    assert after == sorted(set(after))
+    assert after[-1] <= 200
+    assert len(after) == len(bursts)
+    assert rows[1].yardstick["kind"].startswith("NumPy" if runtime == "litert" else "C (compiler")
+    if 2 in rows:
+        assert rows[2].yardstick is None
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path):
     output = tmp_path / "results.jsonl"
     assert run(models / "several.tflite", "--runtime", "litert", "native", *FEW, "--output", output) == 0

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "litert.h"
+#include "product.h"
 
 enum {
   SHORTEST_SERIES = 50,
@@ -27,9 +28,10 @@ enum {
   PROFILED_RUNS = 10,
   MOST_TENSORS = 32,
   MOST_OPERATORS = 4096,
+  YARDSTICK_PRODUCTS = 8,
 };
 static const double SERIES_SECONDS = 0.5, WINDOW_SECONDS = 0.05, WARMUP_SECONDS = 3.0, STEADY_CHANGE = 0.03,
-                    SHORTEST_PRESSURE_SECONDS = 0.2, BATTERY_SECONDS = 0.1;
+                    SHORTEST_PRESSURE_SECONDS = 0.2, BATTERY_SECONDS = 0.1, YARDSTICK_SECONDS = 0.01, YARDSTICK_SHARE = 0.025;
 
 static struct LiteRt litert;
 
@@ -232,6 +234,30 @@ static Reading stop_meter(Meter *meter) {
   Reading now = meter->read();
   meter->last = seconds();
   return (Reading){now.known && now.value >= meter->reading.value, now.value - meter->reading.value};
+}
+
+/* ---- yardstick ---- */
+
+/* A fixed matrix product, timed between inferences: how fast the core is while they run. */
+typedef struct {
+  double *bursts, due; /* microseconds of one product in each burst, and when the next may be */
+  int *after, count, samples;
+} Yardstick;
+
+/* To be called between inferences: times a burst of products if the last was long enough ago. */
+static void look_at_yardstick(Yardstick *yardstick) {
+  double opened = seconds();
+  yardstick->samples++;
+  if (!yardstick->bursts || opened < yardstick->due) return;
+  multiply(); /* the inference has taken its place in the cache */
+  double cpu = clock_us(CLOCK_PROCESS_CPUTIME_ID), wall = clock_us(CLOCK_MONOTONIC);
+  for (int i = 0; i < YARDSTICK_PRODUCTS; i++) multiply();
+  wall = clock_us(CLOCK_MONOTONIC) - wall;
+  cpu = clock_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  yardstick->after[yardstick->count] = yardstick->samples;
+  yardstick->bursts[yardstick->count++] = (wall < cpu ? wall : cpu) / YARDSTICK_PRODUCTS;
+  double closed = seconds(), pause = (closed - opened) / YARDSTICK_SHARE;
+  yardstick->due = closed + (pause > YARDSTICK_SECONDS ? pause : YARDSTICK_SECONDS);
 }
 
 /* ---- arguments ---- */
@@ -513,12 +539,13 @@ static Series planned_series(const Arguments *arguments) {
   return (Series){SHORTEST_SERIES, LONGEST_SERIES, SERIES_SECONDS};
 }
 
-static int measure(Model *model, Series series, Sample *samples, Meter *meter) {
+static int measure(Model *model, Series series, Sample *samples, Meter *meter, Yardstick *yardstick) {
   double stop = seconds() + series.seconds;
   int count = 0;
   while (count < series.shortest || (count < series.longest && seconds() < stop)) {
     samples[count++] = timed(model);
     look(meter);
+    look_at_yardstick(yardstick);
   }
   return count;
 }
@@ -606,6 +633,19 @@ static void print_reading(const char *name, Reading reading) {
     printf("null");
 }
 
+static void print_yardstick(const Yardstick *yardstick) {
+  printf("\"yardstick\": ");
+  if (!yardstick->bursts) {
+    printf("null");
+    return;
+  }
+  printf("{\"kind\": \"C (compiler %s), %d×%d float32 product\", \"after\": [", __VERSION__, SIDE, SIDE);
+  for (int i = 0; i < yardstick->count; i++) printf("%s%d", i ? ", " : "", yardstick->after[i]);
+  printf("], \"bursts_us\": [");
+  for (int i = 0; i < yardstick->count; i++) printf("%s%.4f", i ? ", " : "", yardstick->bursts[i]);
+  printf("]}");
+}
+
 static void print_profile(const Arguments *arguments, size_t nodes) {
   profile_operators(arguments, nodes);
   printf("\"delegated_nodes\": %zu, \"partitions\": %d, ", nodes - profile.undelegated_nodes,
@@ -655,8 +695,15 @@ int main(int count, char **words) {
   heat[0] = temperature(), clock[0] = frequency(&arguments.cpus), wait[0] = waited();
   long switches = involuntary_switches();
   double opened = seconds();
+  Yardstick yardstick = {0};
+  /* One core's speed says little of several, and nothing of a GPU. */
+  if (arguments.threads == 1 && !model.on_gpu) {
+    fill_matrices();
+    yardstick.bursts = calloc(series.longest + 1, sizeof *yardstick.bursts);
+    yardstick.after = calloc(series.longest + 1, sizeof *yardstick.after);
+  }
   Meter meter = start_meter();
-  int runs = measure(&model, series, samples, &meter);
+  int runs = measure(&model, series, samples, &meter, &yardstick);
   Reading energy = stop_meter(&meter);
   double elapsed = seconds() - opened;
   switches = involuntary_switches() - switches;
@@ -697,6 +744,8 @@ int main(int count, char **words) {
     printf("null");
   printf(", \"involuntary_switches\": %ld, ", switches);
   print_reading("cpu_pressure", pressure);
+  printf(", ");
+  print_yardstick(&yardstick);
   printf(", \"nodes\": %zu, \"integer_nodes\": %d, ", nodes, integer_nodes(&model, nodes));
   if (model.on_gpu)
     print_acceleration(&model, nodes);
