@@ -35,7 +35,7 @@ class Audit:
         variables: whether the file holds variables (VAR_HANDLE): it was not frozen.
         weight_scales: for each kernel in int8, by operator name and position, its number of scales.
         sparsity: share of zeros among the weights of convolutions and dense layers, not depthwise.
-        values_per_channel: the most different values that an output channel of these has.
+        values_per_channel: the most different values that an output channel of these has; None for more than 256.
         gzip_bytes: size under gzip; None for large files of weights that are floats without any structure,
             from which gzip takes little in more time than all the rest.
     """
@@ -52,7 +52,7 @@ class Audit:
     variables: bool
     weight_scales: dict[str, int]
     sparsity: float
-    values_per_channel: int
+    values_per_channel: int | None
 
 
 def audit(path: str | os.PathLike[str]) -> Audit:
@@ -86,8 +86,8 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     first = model.subgraphs[0]
     weights = [values for _, values in _kernels(model)]
     sparsity = sum(int((kernel == 0).sum()) for kernel in weights) / max(1, sum(kernel.size for kernel in weights))
-    values_per_channel = max((len(np.unique(channel)) for kernel in weights for channel in kernel), default=0)
-    compressible = sparsity > 0 or values_per_channel <= FEW_VALUES or len(content) <= QUICK_TO_COMPRESS
+    values_per_channel = _most_values(weights)
+    compressible = sparsity > 0 or values_per_channel is not None or len(content) <= QUICK_TO_COMPRESS
     return Audit(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
@@ -103,6 +103,17 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         sparsity=sparsity,
         values_per_channel=values_per_channel,
     )
+
+
+def _most_values(weights: Sequence[np.ndarray]) -> int | None:
+    """The most different values of a channel; None for more than `FEW_VALUES`."""
+    most = 0
+    for kernel in weights:
+        for channel in kernel:
+            most = max(most, len(np.unique(channel)))
+            if most > FEW_VALUES:
+                return None
+    return most
 
 
 def kernels(path: str | os.PathLike[str]) -> list[tuple[str, np.ndarray]]:

@@ -254,7 +254,8 @@ def show(report: Report) -> None:
     agreeing = "" if agreement is None else f", same class {agreement:.1%}"
     table.add_row("against float", f"relative RMS {parity['relative_rms']:.2g}{sqnr}{agreeing}")
     if report.structure:
-        structure = f"{report.sparsity:.1%} zeros, at most {report.values_per_channel} values in a channel"
+        values = f", at most {report.values_per_channel} values in a channel" if report.values_per_channel else ""
+        structure = f"{report.sparsity:.1%} zeros{values}"
         left = len(report.structure["left_alone"])
         table.add_row("kernels", f"{structure}; {left} depthwise or shared ones left alone" if left else structure)
     gzipped = f" ({report.gzip_bytes:,} gzipped)" if report.gzip_bytes else ""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from export.audit import Audit, kernels, pattern_share, zero_blocks
+from export.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
 from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
@@ -122,14 +122,14 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Clustering:
-    """To how many different values each kernel of a convolution or dense layer is reduced, at least 3."""
+    """To how many different values each kernel of a convolution or dense layer is reduced, 3 to 256."""
 
     training: FineTuning
     clusters: int = 16
 
     def __post_init__(self) -> None:
-        if self.clusters < 3:
-            raise InputError(f"{self.clusters} clusters are too few; it takes at least 3")
+        if not 3 <= self.clusters <= FEW_VALUES:
+            raise InputError(f"{self.clusters} clusters are too few or too many; it takes 3 to {FEW_VALUES}")
 
 
 def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> dict[str, Any]:
@@ -200,6 +200,7 @@ def faults(path: str | os.PathLike[str], found: Audit, prune: Pruning | None, cl
         share = zero_blocks(kernels(path), *prune.block)
         if share < LEAST_OF_SPARSITY * prune.sparsity:
             result.append(f"only {share:.1%} of the dense kernels' blocks are zero")
-    if cluster and found.values_per_channel > cluster.clusters:
-        result.append(f"a kernel has {found.values_per_channel} different values in a channel")
+    if cluster and (found.values_per_channel is None or found.values_per_channel > cluster.clusters):
+        count = found.values_per_channel or f"more than {FEW_VALUES}"
+        result.append(f"a kernel has {count} different values in a channel")
     return result

@@ -17,7 +17,7 @@ from export.reader import read_graph
 from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
 
 COMPARED_SAMPLES = 256
-PROBING_SAMPLES = 8
+PROBING_SAMPLES = 4
 
 
 @dataclass(frozen=True)

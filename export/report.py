@@ -39,7 +39,7 @@ class Report:
         structure: what pruning and clustering were asked for, their histories, and the operations whose kernels
             they have `left_alone`; None without.
         sparsity, values_per_channel: share of zeros in the kernels of convolutions and dense layers
-            of the file, and the most different values in an output channel.
+            of the file, and the most different values in an output channel (None for more than 256).
         warnings: what seems wrong with the data.
         gate: `passed`, the `faults` that would refuse the file, and `max_drop`.
         keras_model, keras_accuracy: the Keras model with the fine-tuned weights carried back.
@@ -73,7 +73,7 @@ class Report:
     qat: dict[str, Any] | None
     structure: dict[str, Any] | None
     sparsity: float
-    values_per_channel: int
+    values_per_channel: int | None
     warnings: list[str]
     gate: dict[str, Any]
     keras_model: str | None
