@@ -46,5 +46,5 @@ def make(run: Run, prepared: Prepared, path: Path, float_model: FloatModel, expe
     islands = precision.unexpected_islands(prepared.graph, found, prepared.in_float)
     wrong = verify.structural_faults(options.mode, found, islands, parity, float_model.graph_error)
     wrong += fine_tuning.faults(path, found, options.prune, options.cluster)
-    lost = verify.accuracy_faults(options.mode, parity, drop, options.max_drop)
+    lost = verify.accuracy_faults(options.mode, parity, drop, options.max_drop, options.min_sqnr)
     return Checked(found, parity, found_correct, drop, wrong, lost)

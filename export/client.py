@@ -81,6 +81,15 @@ class Worker:
         arrays = self._call(header, graph, samples)[1]
         return [arrays[str(index)] for index in range(len(names))]
 
+    def noise_powers(
+        self, graph: Graph, rounded: Graph, ranges: Any, names: list[str], samples: list[Any]
+    ) -> tuple[float, Any, Any]:
+        """How much each tensor and each kernel disturbs `names`: `export.worker.sensitivity`."""
+        arrays = {f"rounded/{name}": array for name, array in rounded.weights().items()}
+        header = {"call": "noise_powers", "ranges": ranges, "names": names}
+        result, found = self._call(header, graph, samples, arrays)
+        return result["signal"], found["tensors"], found["kernels"]
+
     def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:
         """(operations, 4): what `export.worker.frozen.layer_errors` gives for the file's values of each operation."""
         arrays = {f"found:{index}": array for index, array in enumerate(found.values())}

@@ -88,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
         help="layers that stay in float in an int8 file: names, or wildcards such as 'block1_*'",
     )
     quantization.add_argument(
+        "--mixed", action="store_true", help="leave those layers in float that mend an int8 file at the least latency"
+    )
+    quantization.add_argument(
+        "--min-sqnr", type=float, metavar="DB", help="what the logits' SQNR must reach (default 10 without labels)"
+    )
+    quantization.add_argument(
         "--io", choices=("int8", "uint8", "float32"), default="int8", help="type of in- and output"
     )
     quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
@@ -168,6 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             logits=options.logits,
             input_range=job.input_range.limits,
             max_drop=options.max_drop,
+            min_sqnr=options.min_sqnr,
+            mixed=options.mixed,
             layers=options.layers,
             gate=job.gate,
             name=job.name,
@@ -177,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     if report.layers:
         show_layers(report.layers)
+    if report.mixed:
+        show_mixed(report.mixed)
     show(report)
     if options.benchmark:
         sys.stdout.flush()
@@ -233,6 +243,19 @@ def show_layers(errors: Mapping[str, Any]) -> None:
             mark = "*" if row["operation"] == errors[worst] else " "
             figures.append("exact " if row[column] is None else f"{row[column]:.1f}{mark}")
         table.add_row(" ".join([*row["fused"], row["operation"]]), row["operator"], *figures)
+    Console().print(table)
+
+
+def show_mixed(tried: Mapping[str, Any]) -> None:
+    """Print the sets of operations that were tried in float, and what each gained and cost."""
+    table = Table(title="left in float", title_justify="left", box=None)
+    for column in ("operations", "SQNR, dB", "drop, points", "latency over int8"):
+        table.add_column(column, justify="right")
+    for row in tried["sets"]:
+        sqnr = "" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
+        drop = f"{row['drop']['points']:.2f}" if row["drop"] else ""
+        latency = f"{row['latency']['ratio']:.2f}" if row["latency"] else "1"
+        table.add_row(str(len(row["operations"])), sqnr, drop, latency)
     Console().print(table)
 
 

@@ -39,6 +39,11 @@ def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str
     return {"ratio": middle, "low": low, "high": high, "rounds": ROUNDS, "cpu": cpu_name()}
 
 
+def fastest(interpreter: Interpreter) -> float:
+    """Seconds of the fastest run in a block, which other work on the machine disturbs least."""
+    return _fastest(interpreter, _runs_in_a_block(interpreter))
+
+
 def _runs_in_a_block(interpreter: Interpreter) -> int:
     interpreter.invoke()  # the first run also prepares
     return max(3, int(BLOCK_SECONDS / _fastest(interpreter, 3)))

@@ -10,19 +10,26 @@ OUTPUTS = 8
 
 
 def softmax_inputs(content: bytes) -> Mapping[int, int]:
-    """For each output of the file that a softmax gives, the tensor that the softmax takes; both as indices."""
+    """For each output of the file that a softmax gives, the tensor that the softmax takes; both as indices.
+
+    Between the softmax and the output there may be a conversion.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
-    outputs = set(graph.OutputsAsNumpy().tolist())
-    found = {}
+    conversions = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
+    taken: dict[int, int] = {}
+    converted: dict[int, int] = {}
     for operator in map(graph.Operators, range(graph.OperatorsLength())):
         code = model.OperatorCodes(operator.OpcodeIndex())
-        softmax = max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) == schema.BuiltinOperator.SOFTMAX
-        if softmax and operator.Outputs(0) in outputs:
-            found[operator.Outputs(0)] = operator.Inputs(0)
-    return found
+        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if kind == schema.BuiltinOperator.SOFTMAX:
+            taken[operator.Outputs(0)] = operator.Inputs(0)
+        elif kind in conversions:
+            converted[operator.Outputs(0)] = operator.Inputs(0)
+    given = {output: converted.get(output, output) for output in graph.OutputsAsNumpy().tolist()}
+    return {output: taken[source] for output, source in given.items() if source in taken}
 
 
 def with_outputs(content: bytes, tensors: Sequence[int]) -> bytes:

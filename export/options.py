@@ -31,6 +31,8 @@ class Options:
     logits: bool
     input_range: tuple[float, float] | None
     max_drop: float
+    min_sqnr: float | None
+    mixed: bool
     layers: bool
     gate: bool
     name: str | None
@@ -51,14 +53,23 @@ class Options:
         if isinstance(self.keep_float, str):
             raise InputError(f"keep_float is the text {self.keep_float!r}; give a list of layers")
         if self.keep_float and not self.sets_ranges:
+            raise InputError(f"layers can be kept in float in int8 files, not in {self.mode}; leave out keep_float")
+
+        if self.mixed and not self.can_mix:
             raise InputError(
-                "layers can be kept in float in int8 files with ranges of ours; leave out keep_float or ptq"
+                "mixed precision is for int8 that is tuned and not trained; find the layers so, and name them with "
+                "keep_float for training"
             )
+
+    @property
+    def can_mix(self) -> bool:
+        """Whether layers that are worth it can be found and left in float."""
+        return self.mode == "int8" and self.ptq != "plain" and not self.qat
 
     @property
     def sets_ranges(self) -> bool:
         """Whether the ranges of activations are ours, not the converter's."""
-        return self.mode == "int8" and (self.ptq != "plain" or self.qat is not None)
+        return self.mode == "int8"
 
     @property
     def file_io(self) -> str:

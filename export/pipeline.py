@@ -41,6 +41,8 @@ def export_tflite(
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
     max_drop: float = 1.0,
+    min_sqnr: float | None = None,
+    mixed: bool = False,
     layers: bool = False,
     gate: bool = True,
     name: str | None = None,
@@ -74,6 +76,10 @@ def export_tflite(
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, if known; data outside it is refused.
         max_drop: the accuracy that int8 may lose, in percentage points.
+        min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
+            the accuracy.
+        mixed: where an int8 file would lose too much, leave those operations in float that mend it at the
+            least cost in latency on this CPU (`export.mixed`).
         layers: put the error of each operation's tensor into the report.
         gate: False ships a file that lost too much accuracy all the same, and says so.
         name: of the model in the report; the model's own by default.
@@ -90,7 +96,23 @@ def export_tflite(
         InputError: the model, a layer of it or the data cannot be used.
         GateError: the file lost too much accuracy or is structurally wrong; `path` is untouched.
     """
-    options = Options(mode, io, qat, prune, cluster, ptq, keep_float, logits, input_range, max_drop, layers, gate, name)
+    options = Options(
+        mode,
+        io,
+        qat,
+        prune,
+        cluster,
+        ptq,
+        keep_float,
+        logits,
+        input_range,
+        max_drop,
+        min_sqnr,
+        mixed,
+        layers,
+        gate,
+        name,
+    )
     options.check(calibrated=calibration is not None)
     clock = Clock()
     with clock("read"):

@@ -48,6 +48,28 @@ def float_operations(graph: Graph, layers: Sequence[str], folded: Mapping[str, s
     return frozenset(chosen)
 
 
+def units(graph: Graph) -> list[tuple[str, ...]]:
+    """The operations, inputs aside, in order of execution, parted into what TFLite does not part.
+
+    That is what it fuses, and reshapes with what they reshape.
+    """
+    readers = graph.consumers()
+    found: list[list[str]] = []
+    home: dict[str, list[str]] = {}
+    for operation in graph.operations.values():
+        if operation.kind == "input":
+            continue
+        source = graph.operations[operation.inputs[0]]
+        joins = operation.kind == "reshape" or is_fused(source, readers[source.name], graph)
+        if joins and source.name in home:
+            home[operation.name] = home[source.name]
+        else:
+            home[operation.name] = []
+            found.append(home[operation.name])
+        home[operation.name].append(operation.name)
+    return [tuple(unit) for unit in found]
+
+
 def unexpected_islands(graph: Graph, found: Audit, keep_float: Set[str]) -> list[str]:
     """The file's operators that compute in float and should not."""
     outputs = [port["name"] for port in found.outputs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Prepared:
         graph: with its final weights.
         reference: the float graph that the file must be close to.
         in_float: operations of an int8 file that stay in float.
+        unrounded: `graph` before post-training quantization put its kernels on their grids; None without.
         ranges: of activations; None where there are none, or the converter is to find them.
         tuning, training: for the report, what post-training and quantization-aware training did.
     """
@@ -32,6 +33,7 @@ class Prepared:
     reference: Graph
     in_float: frozenset[str] = frozenset()
     ranges: Ranges | None = None
+    unrounded: Graph | None = None
     tuning: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
 
@@ -62,7 +64,7 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
             _steps(run),
             carried=options.qat is not None,
         )
-    prepared = Prepared(tuned.graph, graph, in_float, tuned.ranges, tuned.record)
+    prepared = Prepared(tuned.graph, graph, in_float, tuned.ranges, tuned.unrounded, tuned.record)
     return _trained(run, prepared) if options.qat else prepared
 
 
@@ -101,7 +103,25 @@ def _trained(run: Run, start: Prepared) -> Prepared:
         )
     # Distilled it is to be what the float model was; trained on labels it is another model.
     reference = start.reference if options.qat.distill else graph
-    return Prepared(graph, reference, start.in_float, ranges, start.tuning, record | trained)
+    return Prepared(graph, reference, start.in_float, ranges, None, start.tuning, record | trained)
+
+
+def with_float(prepared: Prepared, in_float: frozenset[str]) -> Prepared:
+    """The same with more operations in float, which get the weights back that they had before rounding."""
+    assert prepared.unrounded is not None
+    assert prepared.ranges is not None
+    graph, known = prepared.graph.copy(), prepared.ranges
+    for name in in_float:
+        graph.operations[name].weights = dict(prepared.unrounded.operations[name].weights)
+    ranges = {name: known[_scaled_as(graph, known, name)] for name in quantize.quantized_tensors(graph, in_float)}
+    return replace(prepared, graph=graph, in_float=in_float, ranges=ranges)
+
+
+def _scaled_as(graph: Graph, ranges: Ranges, name: str) -> str:
+    """The operation whose range an operation's output has: its own, or that of what it passes on."""
+    while name not in ranges:
+        name = graph.operations[name].inputs[0]
+    return name
 
 
 def _accuracy(run: Run, prepared: Prepared) -> float | None:

@@ -32,6 +32,8 @@ class Report:
         layers: the error of each operation's tensor (`export.layer_errors`), if that was asked for.
         keep_float: the `operations` that stay in float in an int8 file, and `latency_over_int8`, what they
             cost on this CPU (`export.latency`); None where nobody asked for any.
+        mixed: the sets of operations in float that were tried to mend what all in int8 lost (`export.mixed.mend`);
+            None where that was not asked for or needed.
         ptq, tuning: how int8 was made before any training; of "tuned", what was chosen, and the logits'
             SQNR in dB on held-out calibration samples after each step.
         qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
@@ -68,6 +70,7 @@ class Report:
     input_range: list[float] | None
     layers: dict[str, Any] | None
     keep_float: dict[str, Any] | None
+    mixed: dict[str, Any] | None
     ptq: str | None
     tuning: dict[str, Any] | None
     qat: dict[str, Any] | None

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from export import passes, quantize, verify
+from export import mixed, passes, quantize, verify
 from export.checking import Checked, make
 from export.latency import latency_ratio
 from export.layer_errors import layer_errors
@@ -50,8 +50,14 @@ def ship(
         keras_correct = float_model.correct
         if keras_model:
             keras_correct = _save_trained(run, prepared, files.enter_context(replacing(keras_model)))
-        checked = make(run, prepared, file, float_model, float_outputs(run, prepared.reference))
-        verify.refuse([*checked.wrong, *(checked.lost if run.options.gate else [])], run.path)
+        as_read = prepared.reference is run.source.graph and structure is None
+        expected = float_model.outputs if as_read else float_outputs(run, prepared.reference)
+        checked = make(run, prepared, file, float_model, expected)
+        sets = None
+        if run.options.mixed and checked.lost and not checked.wrong:
+            found, sets = mixed.mend(run, mixed.Candidate(prepared, checked), file, float_model, expected)
+            prepared, checked = found.prepared, found.checked
+        verify.refuse(_faults(run, checked), run.path)
         report = _report(
             run,
             prepared,
@@ -59,6 +65,7 @@ def ship(
             float_model,
             layers=_layer_errors(run, prepared, file) if run.options.layers else None,
             keep_float=_price(run, prepared, file) if prepared.in_float else None,
+            mixed=sets,
             structure=structure,
             warnings=list(cautions),
             keras_model=str(keras_model) if keras_model else None,
@@ -66,6 +73,24 @@ def ship(
         )
         report.write(report_file)
     return report
+
+
+def _faults(run: Run, checked: Checked) -> list[str]:
+    """Why the file is not shipped, and what may help."""
+    faults = [*checked.wrong, *(checked.lost if run.options.gate else [])]
+    if checked.wrong or not faults:
+        return faults
+    ways = [
+        *(["--qat"] if run.options.mode == "int8" and not run.options.qat else []),
+        *(["--mixed"] if run.options.can_mix and not run.options.mixed else []),
+        *(["--max-drop if that is acceptable"] if _fell(run, checked) else []),
+    ]
+    tried = ["no set of layers in float that is worth it mends that"] if run.options.mixed else []
+    return [*faults, *tried, *([f"try {', or '.join(ways)}"] if ways else [])]
+
+
+def _fell(run: Run, checked: Checked) -> bool:
+    return checked.drop is not None and checked.drop["points"] > run.options.max_drop
 
 
 def _save_trained(run: Run, prepared: Prepared, path: Path) -> np.ndarray:

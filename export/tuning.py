@@ -55,12 +55,14 @@ class Tuned:
     Attributes:
         graph: with kernels on their grids.
         ranges: of its activations.
+        unrounded: `graph` before its kernels were put on their grids.
         record: SQNR of the logits on held-out samples after each step, in dB (None where XNNPACK would not
             take the scales), and what was chosen.
     """
 
     graph: Graph
     ranges: Ranges
+    unrounded: Graph | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -85,7 +87,7 @@ def tune(
     """
     free = _free(graph, carried)
     kernels = [name for name in free if name not in keep_float]
-    held, seen = _parted(samples)
+    held, seen = parted(samples)
     judge = _Judge(worker, graph, held, keep_float)
 
     def calibrated(equalization: str, candidate: Graph) -> dict[tuple[str, str], Tuned]:
@@ -105,7 +107,7 @@ def tune(
     (equalization, statistic), start = judge.best(starts)
     record: dict[str, Any] = {"equalization": equalization, "ranges": statistic}
     if steps == CALIBRATION_ALONE:
-        start.record = record
+        start.unrounded, start.record = start.graph, record
         return start
     candidates = {"nearest": rounded(start, [])}
     if steps.round_weights:
@@ -118,6 +120,7 @@ def tune(
         chosen, best = judge.best({chosen: best, "learned": candidates["learned"]})
     scores = {name: judge(candidate) for name, candidate in candidates.items()}
     told = {name: round(score, 2) if np.isfinite(score) else None for name, score in scores.items()}
+    best.unrounded = start.graph
     best.record = record | {"chosen": chosen, "held_out_sqnr_db": told}
     return best
 
@@ -144,7 +147,7 @@ def _multiplications(operation: Any) -> int:
     return int(np.prod(operation.shape[:-1]) * operation.weights["kernel"].size)
 
 
-def _parted(samples: Inputs) -> tuple[Inputs, Inputs]:
+def parted(samples: Inputs) -> tuple[Inputs, Inputs]:
     """Samples that decide, and samples that set ranges and weights; few samples do both."""
     count = len(samples[0])
     if count < 2 * HELD_OUT:

@@ -149,24 +149,28 @@ def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: P
     return faults
 
 
-def accuracy_faults(mode: str, parity: Parity, drop: dict[str, float] | None, max_drop: float) -> list[str]:
-    """What a quantized file lost too much of: accuracy (float, file) where there are labels, else agreement."""
+def accuracy_faults(
+    mode: str, parity: Parity, drop: dict[str, float] | None, max_drop: float, min_sqnr: float | None
+) -> list[str]:
+    """What a quantized file lost too much of: accuracy where there are labels, else agreement; and SQNR."""
     if mode in FLOAT_PARITY:
         return []
-    if drop:
-        if drop["points"] > max_drop + 1e-9:
-            return [
-                f"accuracy fell by {drop['points']:.2f} points (95 % interval {drop['low']:.2f} to {drop['high']:.2f}, "
-                f"limit {max_drop:g}); try --qat, or --max-drop if that is acceptable"
-            ]
-        return []
     faults = []
-    if parity.sqnr_db is not None and parity.sqnr_db < LEAST_SQNR_DB:
-        faults.append(f"the logits' SQNR is {parity.sqnr_db:.1f} dB (least {LEAST_SQNR_DB:g})")
+    if drop and drop["points"] > max_drop + 1e-9:
+        interval = f"95 % interval {drop['low']:.2f} to {drop['high']:.2f}"
+        faults.append(f"accuracy fell by {drop['points']:.2f} points ({interval}, limit {max_drop:g})")
+    least = least_sqnr_db(drop is not None, min_sqnr)
+    if least is not None and parity.sqnr_db is not None and parity.sqnr_db < least:
+        faults.append(f"the logits' SQNR is {parity.sqnr_db:.1f} dB (least {least:g})")
     agreement = parity.agreement_where_sure
-    if agreement is not None and agreement < LEAST_AGREEMENT:
+    if drop is None and agreement is not None and agreement < LEAST_AGREEMENT:
         faults.append(f"it agrees with the float model on {agreement:.1%} of what that is sure of (least 95 %)")
     return faults
+
+
+def least_sqnr_db(labelled: bool, min_sqnr: float | None) -> float | None:
+    """What the logits' SQNR must reach: what was asked for, or else a floor where no labels tell the accuracy."""
+    return min_sqnr if min_sqnr is not None else None if labelled else LEAST_SQNR_DB
 
 
 def refuse(faults: Sequence[str], path: str | os.PathLike[str]) -> None:

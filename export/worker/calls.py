@@ -42,6 +42,18 @@ def layer_errors(connection: Any, header: dict[str, Any], arrays: Arrays) -> Res
     return {}, {"powers": frozen.layer_errors(graph, _samples(graph, arrays), found)}
 
 
+def noise_powers(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """What each tensor of the header's `ranges`, and each kernel of the arrays `rounded/…`, does to its `names`."""
+    from export.worker import sensitivity
+
+    graph = Graph.from_header(header["graph"], arrays)
+    rounded = graph.copy()
+    rounded.set_weights(_prefixed(arrays, "rounded/"))
+    settings = (header["ranges"], header["names"], _samples(graph, arrays))
+    signal, tensors, kernels = sensitivity.noise_powers(graph, rounded, *settings)
+    return {"signal": signal}, {"tensors": tensors, "kernels": kernels}
+
+
 def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
     """Minimum and maximum of each of the header's `names` for each sample."""
     graph = Graph.from_header(header["graph"], arrays)
@@ -90,8 +102,7 @@ def _objective(header: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         return {}
     from export.worker import grid_training
 
-    weights = {name.removeprefix("teacher/"): array for name, array in arrays.items() if name.startswith("teacher/")}
-    return {"objective": grid_training.towards(Graph.from_header(header["teacher"], weights))}
+    return {"objective": grid_training.towards(Graph.from_header(header["teacher"], _prefixed(arrays, "teacher/")))}
 
 
 def prune(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
@@ -108,6 +119,10 @@ def cluster(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
 
     weights, history = structure.cluster(Graph.from_header(header["graph"], arrays), header["options"], connection)
     return {"history": history}, weights
+
+
+def _prefixed(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _samples(graph: Graph, arrays: Arrays) -> list[np.ndarray]:
