@@ -25,6 +25,7 @@ import torchvision  # noqa: E402
 MODELS = ("alexnet", "googlenet", "mobilenet_v2", "resnet50", "vgg16")
 LIVED_IN = 32
 INPUT = "image"
+ITS_OWN_SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 MADE_BY_ONNX2TF = {
     "float32": "model_float32.tflite",
     "dynamic": "model_dynamic_range_quant.tflite",
@@ -83,16 +84,16 @@ def onnx2tf(command: str, model: torch.nn.Module, mode: str, images: torch.Tenso
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.onnx.export(model, (images[:1],), folder / "model.onnx", input_names=[INPUT], dynamo=True)
+        # It wants samples in [0, 1], with a mean and a deviation that give the model's input.
+        low, high = images.amin((0, 2, 3)), images.amax((0, 2, 3))
+        samples = ((images.permute(0, 2, 3, 1) - low) / (high - low)).numpy()
+        np.save(folder / "samples.npy", samples)
+        mean, deviation = ((values / (high - low)).reshape(1, 1, 1, -1) for values in (-low, torch.ones_like(low)))
+        np.save(folder / ITS_OWN_SAMPLES, samples[:20, :128, :128])  # or it would download them
         call = [command, "--input_onnx_file_path", "model.onnx", "--output_folder_path", ".", "--non_verbose"]
         if mode == "dynamic":
             call += ["--output_dynamic_range_quantized_tflite"]
         if mode == "int8":
-            # It wants samples in [0, 1] with a mean and a deviation that give the model's input.
-            low, high = images.amin((0, 2, 3)), images.amax((0, 2, 3))
-            shape = (1, 1, 1, -1)
-            samples = (images.permute(0, 2, 3, 1) - low) / (high - low)
-            np.save(folder / "samples.npy", samples.numpy())
-            mean, deviation = (-low / (high - low)).reshape(shape), (1 / (high - low)).reshape(shape)
             call += ["--output_integer_quantized_tflite", "--quant_type", "per-channel"]
             call += ["--input_quant_dtype", "int8", "--output_quant_dtype", "int8"]
             call += ["--custom_input_op_name_np_data_path", INPUT, "samples.npy"]

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def make_all(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]
     rows = {}
     for mode in options.modes:
         for producer in PRODUCERS[mode]:
-            if known(name, producer):
+            if known(name, producer) and producer in (options.producers or PRODUCERS[mode]):
                 label = f"{mode}, {producer}"
                 record = options.output / name / f"{label}.figures.json"  # .json is our export's report
                 rows[label] = kept(record, make, name, mode, producer, options.output, options)
@@ -150,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--modes", nargs="+", choices=PRODUCERS, default=list(PRODUCERS))
+    parser.add_argument("--producers", nargs="+", choices=sorted({*chain(*PRODUCERS.values())}), metavar="PRODUCER")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--make-only", action="store_true", help="make the files and time nothing")
     parser.add_argument("--again", action="store_true", help="time what was timed before")
