@@ -38,6 +38,7 @@ class Worker:
         """
         self._progress = progress or (lambda message: None)
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._folder = tempfile.TemporaryDirectory()
         started = time.perf_counter()
         # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own.
         environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
@@ -45,7 +46,7 @@ class Worker:
         ours = str(Path(__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "export.worker"],
+            [sys.executable, "-P", "-m", "export.worker", self._folder.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -61,6 +62,7 @@ class Worker:
     def __exit__(self, *exception: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._folder.cleanup()
         if self._log is not None:
             self._log.close()
 
@@ -147,7 +149,7 @@ class Worker:
         assert self._process.stdin is not None
         arrays = graph.weights() | {f"sample:{index}": array for index, array in enumerate(samples)} | (more or {})
         try:
-            wire.send(self._process.stdin, header | {"graph": graph.header()}, arrays)
+            wire.send(self._process.stdin, header | {"graph": graph.header()}, arrays, self._folder.name)
             while True:
                 answer, arrays = self._receive()
                 if "progress" in answer:

@@ -1,6 +1,7 @@
 """The worker process: the one place with TensorFlow's converter, tf_keras and TF-MOT.
 
-It reads requests on standard input and answers on standard output (`export.wire`).
+It reads requests on standard input and answers on standard output (`export.wire`). Its one argument is the folder
+for large arrays.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
             traceback.print_exc()
             wire.send(answers, {"error": type(error).__name__, "message": str(error)})
         else:
-            wire.send(answers, {"result": result}, result_arrays)
+            wire.send(answers, {"result": result}, result_arrays, sys.argv[1])
             del result, result_arrays
         del header, arrays
         gc.collect()  # TensorFlow's functions refer to themselves and hold a copy of the weights

@@ -15,6 +15,8 @@ from export.worker.operations import compute
 
 Ranges = Mapping[str, tuple[float, float]]
 BATCH_SIZE = 8
+LARGE_WEIGHTS = 1 << 28  # bytes
+FEW_SAMPLES = 4
 
 
 def run(
@@ -109,6 +111,7 @@ def _converted(
         return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], None)
+    converter.exclude_conversion_metadata = True  # adding it takes another copy of the file
     target = converter.target_spec
     if mode == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -177,6 +180,10 @@ def _in_batches(
 ) -> list[np.ndarray]:
     """What `result` makes of the operations' outputs, (n, …) each, for all samples, a few at a time."""
 
+    if len(samples[0]) <= FEW_SAMPLES and sum(array.nbytes for array in graph.weights().values()) > LARGE_WEIGHTS:
+        # TensorFlow keeps what memory it once had, so here each weight becomes a constant only where it is used.
+        return _joined(lambda inputs: result(run(graph, inputs, ranges, keep_float)), samples, 1)
+
     # Made out here they are held once; a function copies its own several times over.
     constants = {name: _constants(operation) for name, operation in graph.operations.items()}
 
@@ -184,9 +191,16 @@ def _in_batches(
     def function(inputs):
         return result(run(graph, inputs, ranges, keep_float, constants))
 
+    return _joined(function, samples, BATCH_SIZE)
+
+
+def _joined(
+    function: Callable[[list[tf.Tensor]], list[tf.Tensor]], samples: list[np.ndarray], size: int
+) -> list[np.ndarray]:
+    """What the function gives for all samples, `size` of them at a time."""
     parts = []
-    for start in range(0, len(samples[0]), BATCH_SIZE):
-        batch = [tf.constant(array[start : start + BATCH_SIZE], tf.float32) for array in samples]
+    for start in range(0, len(samples[0]), size):
+        batch = [tf.constant(array[start : start + size], tf.float32) for array in samples]
         parts.append([part.numpy() for part in function(batch)])
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 

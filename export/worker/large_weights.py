@@ -63,6 +63,7 @@ def constant(array: np.ndarray) -> tf.Tensor:
 def written(content: bytes, kernels: Arrays) -> bytearray | None:
     """The file with the kernels in their places; None where the converter did something else with one."""
     file = bytearray(content)
+    del content  # the caller does not hold it
     model = Model.GetRootAs(file)
     subgraph = model.Subgraphs(0)
     found = set()
