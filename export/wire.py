@@ -49,7 +49,7 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
     """Read one message. Raises EOFError when the other side has gone."""
     (length,) = struct.unpack("<Q", _exactly(stream, 8))
     message = json.loads(bytes(_exactly(stream, length)))
-    mapped = _mapped(message["file"]) if message["file"] else None
+    mapped = _mapped(message["file"]) if message["file"] else b""
     arrays = {}
     start = 0
     for name, dtype, shape, in_file in message["arrays"]:
