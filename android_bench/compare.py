@@ -20,17 +20,11 @@ Key = tuple[str, str, str, str, int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Ratios:
-    """new / base of the medians and of the mean minima, with confidence intervals."""
+    """new / base of the medians and of the mean minima, and what follows: "slower", "faster" or "no change"."""
 
     median: Interval
     minimum: Interval
-
-    @property
-    def verdict(self) -> str:
-        """ "slower" or "faster" where both intervals lie on that side of 1, else "no change"."""
-        if self.median.low > 1 and self.minimum.low > 1:
-            return "slower"
-        return "faster" if self.median.high < 1 and self.minimum.high < 1 else "no change"
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -108,10 +102,7 @@ def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) 
     quiet = [[row for row in rows if not row.noisy] for rows in (base, new)]
     noisy = min(map(len, quiet)) < FEWEST_REPEATS
     base, new = (base, new) if noisy else quiet
-    raw = Ratios(
-        median_ratio([row.block_us for row in base], [row.block_us for row in new]),
-        minimum_ratio([row.minimum_us or 0.0 for row in base], [row.minimum_us or 0.0 for row in new]),
-    )
+    raw = _raw(base, new)
     machine = corrected = None
     kinds = yardstick.kinds((*base, *new))
     if len(kinds) == 1 and None not in kinds:
@@ -122,10 +113,29 @@ def _comparison(base: Sequence[Row], new: Sequence[Row], max_regression: float) 
     return Comparison(tuple(base), tuple(new), raw, machine, corrected, regression, noisy)
 
 
+def _raw(base: Sequence[Row], new: Sequence[Row]) -> Ratios:
+    median = median_ratio(*([row.block_us for row in rows] for rows in (base, new)))
+    minimum = minimum_ratio(*([row.minimum_us or 0.0 for row in rows] for rows in (base, new)))
+    return Ratios(median, minimum, _verdict(median, minimum))
+
+
 def _corrected(base: Sequence[Row], new: Sequence[Row], uncertainty: float) -> Ratios:
+    """Return the ratios of latencies in units of the yardstick; the median's interval is wider by `uncertainty`.
+
+    Waits for a core are left out already, so that the minima need only have moved to the same side, without their
+    interval.
+    """
     median = median_ratio(*([yardstick.corrected_samples(row) for row in rows] for rows in (base, new)))
     minimum = minimum_ratio(*([yardstick.corrected_minimum(row) for row in rows] for rows in (base, new)))
-    return Ratios(median.widened(uncertainty), minimum.widened(uncertainty))
+    median = median.widened(uncertainty)
+    moved = Interval(*[minimum.estimate] * 3).widened(yardstick.SMALLEST_DIFFERENCE)
+    return Ratios(median, minimum, _verdict(median, moved))
+
+
+def _verdict(median: Interval, minimum: Interval) -> str:
+    if median.low > 1 and minimum.low > 1:
+        return "slower"
+    return "faster" if median.high < 1 and minimum.high < 1 else "no change"
 
 
 def show(comparisons: Sequence[Comparison], console: Console) -> None:

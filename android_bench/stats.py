@@ -6,6 +6,7 @@ independent: every interval resamples whole processes (blocks), never single sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,13 @@ class Interval:
     high: float
 
     def widened(self, share: float) -> Interval:
-        """Return the interval of a ratio that may also be wrong by `share` of itself."""
-        return Interval(self.estimate, self.low / (1 + share), self.high * (1 + share))
+        """Return the interval of a ratio that may also be wrong by `share` of itself, for reasons of its own.
+
+        Independent errors add up as squares, and those of a ratio do so in its logarithm.
+        """
+        below = math.hypot(math.log(self.estimate / self.low), share)
+        above = math.hypot(math.log(self.high / self.estimate), share)
+        return Interval(self.estimate, self.estimate * math.exp(-below), self.estimate * math.exp(above))
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

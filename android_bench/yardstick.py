@@ -59,10 +59,10 @@ def _processor_us(row: Row) -> np.ndarray:
 def uncertainty(machine: float) -> float:
     """Return what a corrected ratio may be wrong by, as a share of it, where the machine's own ratio is `machine`.
 
-    No model follows the yardstick exactly. Below `SMALLEST_DIFFERENCE` nothing is told, and where the machine's speed
-    changed, `UNCERTAIN_SHARE` of that change may have been the model's, or not have touched it.
+    No model follows the yardstick exactly: `SMALLEST_DIFFERENCE` may be wrong in any case, and where the machine's
+    speed changed, `UNCERTAIN_SHARE` of that change may have been the model's or not have touched it.
     """
-    return SMALLEST_DIFFERENCE + UNCERTAIN_SHARE * abs(math.log(machine))
+    return math.hypot(SMALLEST_DIFFERENCE, UNCERTAIN_SHARE * math.log(machine))
 
 
 def moved_within(bursts: Sequence[float]) -> float:
