@@ -12,7 +12,7 @@ names; it returns the name of its output, or a list of names where the layer has
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -177,11 +177,18 @@ class Builder:
         return self._operations[name].shape
 
     def finish(self, outputs: list[str]) -> Graph:
-        """The graph. What a layer computes in two places stays as it is: trained apart it would fall in two."""
+        """The graph. What several places share is tied where they share all of it, and else stays as it is."""
         uses = Counter(id(variable) for each in self._operations.values() for variable in each.variables.values())
+        places: dict[tuple[Any, ...], list[Operation]] = defaultdict(list)
         for operation in self._operations.values():
-            shared = {role for role, variable in operation.variables.items() if uses[id(variable)] > 1}
-            operation.trainable = [role for role in operation.trainable if role not in shared]
+            if operation.trainable:
+                variables = sorted((role, id(variable)) for role, variable in operation.variables.items())
+                places[operation.kind, *variables].append(operation)
+        for same in places.values():
+            for operation in same:
+                shared = {role for role, variable in operation.variables.items() if uses[id(variable)] > len(same)}
+                operation.trainable = [role for role in operation.trainable if role not in shared]
+                operation.tied = same[0].name if len(same) > 1 else ""
         return Graph(self._name, self._operations, self._inputs, outputs)
 
     def _unique(self, name: str) -> str:

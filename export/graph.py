@@ -31,6 +31,8 @@ class Operation:
         weights: its constants by role (kernel, bias, …).
         variables: the Keras variable behind a weight, by role, so that trained values find back.
         trainable: roles of the weights that fine-tuning may change, because there is a way back.
+        tied: of a layer that is used in several places, the first operation that has the same weights, for this
+            one too; otherwise empty.
     """
 
     name: str
@@ -41,15 +43,16 @@ class Operation:
     weights: Arrays = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     trainable: list[str] = field(default_factory=list)
+    tied: str = ""
 
     @property
     def compressible(self) -> bool:
         """Whether pruning and clustering may change its kernel.
 
         Depthwise kernels are left alone: they hold few of the weights and lose most by it, and TF-MOT
-        does not touch them either.
+        does not touch them either. So are tied ones, of which each place would get its own.
         """
-        return self.kind in ("conv2d", "dense") and "kernel" in self.trainable
+        return self.kind in ("conv2d", "dense") and "kernel" in self.trainable and not self.tied
 
 
 @dataclass
@@ -124,6 +127,7 @@ class Graph:
                 "shape": operation.shape,
                 "attributes": operation.attributes,
                 "trainable": operation.trainable,
+                "tied": operation.tied,
             }
             for operation in self.operations.values()
         ]

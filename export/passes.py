@@ -41,14 +41,32 @@ def simplify(graph: Graph) -> list[Fold]:
     sink_layouts(graph)
     folds: list[Fold] = [*fold_batch_normalization(graph)]
     merge_constants(graph)
-    return [*folds, *fold_constants(graph)]
+    folds += fold_constants(graph)
+    loosen_ties(graph)
+    return folds
+
+
+def loosen_ties(graph: Graph) -> None:
+    """Leave tied operations untrained whose weights are no longer the same, since they took in different things."""
+    tied: dict[str, list[Operation]] = defaultdict(list)
+    for operation in graph.operations.values():
+        if operation.tied:
+            tied[operation.tied].append(operation)
+    for first, *others in tied.values():
+        for other in others:
+            same_roles = first.trainable == other.trainable and first.weights.keys() == other.weights.keys()
+            if not same_roles or any(np.any(first.weights[role] != other.weights[role]) for role in first.weights):
+                for operation in (first, *others):
+                    operation.tied, operation.trainable = "", []
+                break
 
 
 @dataclass
 class FoldedNormalization:
     """A batch normalization that was folded into the operation before it.
 
-    One that is used in several places is not trained: what each place would give it differs.
+    One that is used in several places is not trained, unless it is with what it follows: what each place would
+    give it differs.
     """
 
     operation: Operation
@@ -89,6 +107,7 @@ def fold_batch_normalization(graph: Graph) -> list[FoldedNormalization]:
     bias the rest. Those that follow nothing foldable, or a second one, become a multiply and an add.
     """
     uses = Counter(id(each) for operation in graph.operations.values() for each in operation.variables.values())
+    ties = Counter(operation.tied or operation.name for operation in graph.operations.values())
     folds: list[FoldedNormalization] = []
     for normalization in [op for op in graph.operations.values() if op.kind == "batch_normalization"]:
         source = graph.operations[normalization.inputs[0]]
@@ -97,7 +116,8 @@ def fold_batch_normalization(graph: Graph) -> list[FoldedNormalization]:
             factor, offset = _factor(normalization), _offset(normalization)
             source.weights["kernel"] = source.weights["kernel"] * _shaped(source, factor)
             source.weights["bias"] = source.weights.get("bias", np.float32(0)) * factor + offset
-            shared = any(uses[id(variable)] > 1 for variable in normalization.variables.values())
+            places = ties[source.tied or source.name]
+            shared = any(uses[id(variable)] > places for variable in normalization.variables.values())
             if "beta" in normalization.variables and not shared and "bias" not in source.trainable:
                 source.trainable.append("bias")
             folds.append(FoldedNormalization(source, normalization, shared))

@@ -130,7 +130,8 @@ def _free(graph: Graph, carried: bool) -> list[str]:
     return [
         name
         for name, operation in graph.operations.items()
-        if operation.kind in equalize.SCALABLE and not (carried and set(operation.weights) - set(operation.trainable))
+        if operation.kind in equalize.SCALABLE
+        and not (carried and (operation.tied or set(operation.weights) - set(operation.trainable)))
     ]
 
 

@@ -64,7 +64,7 @@ def _kernel_quantizer(layer: training.OperationLayer, sparsity: bool, clusters: 
     kernel = layer.operation.weights["kernel"]
     if layer.operation.kind == "depthwise_conv2d":
         return DepthwiseQuantizer()
-    if "kernel" not in layer.operation.trainable:
+    if not layer.operation.compressible:
         return ChannelQuantizer()
     if clusters:
         return ClusteredQuantizer(kernel, layer)

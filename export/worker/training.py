@@ -26,28 +26,33 @@ class OperationLayer(
 
     Attributes:
         units: for some roles, what 1 in the variable is worth, so that one learning rate suits all of them.
+        source: of a tied operation the layer whose variables it reads; None for the first of them.
         variables_by_role: the variables.
-        trained: roles of those that training changes.
+        trained: roles of those that training changes, apart from a source's.
         kernel_of: gives the kernel that a wrapper computes, where it does.
     """
 
-    def __init__(self, operation: Operation, name: str) -> None:
+    def __init__(self, operation: Operation, name: str, source: OperationLayer | None = None) -> None:
         super().__init__(name=name)
         self.operation = operation
+        self.source = source
         self.units: dict[str, np.ndarray] = {}
         self.variables_by_role: dict[str, tf.Variable] = {}
-        self.trained = set(operation.trainable)
+        self.trained = set() if source else set(operation.trainable)
         self.kernel_of: Callable[[], tf.Tensor] | None = None
 
     def build(self, input_shape: Any) -> None:
-        for role, array in self.operation.weights.items():
-            variable = self.add_weight(
-                role,
-                shape=array.shape,
-                initializer=tf_keras.initializers.Constant(array / self.units.get(role, 1)),
-                trainable=role in self.trained,
-            )
-            self.variables_by_role[role] = variable
+        if self.source is not None:
+            self.units, self.variables_by_role = self.source.units, self.source.variables_by_role
+        else:
+            for role, array in self.operation.weights.items():
+                self.variables_by_role[role] = self.add_weight(
+                    role,
+                    shape=array.shape,
+                    initializer=tf_keras.initializers.Constant(array / self.units.get(role, 1)),
+                    trainable=role in self.trained,
+                )
+        for role, variable in self.variables_by_role.items():
             setattr(self, role, variable)
         super().build(input_shape)
 
@@ -68,6 +73,8 @@ class OperationLayer(
 
     def result(self) -> Arrays:
         """The weights as they are now, by role."""
+        if self.source is not None:
+            return self.source.result()
         arrays = {role: variable.numpy() * self.units.get(role, 1) for role, variable in self.variables_by_role.items()}
         if self.kernel_of is not None:
             arrays["kernel"] = np.asarray(self.kernel_of())
@@ -83,7 +90,8 @@ def build(graph: Graph, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, Operation
     layers: dict[str, OperationLayer] = {}
     inputs: dict[str, Any] = {}
     for index, operation in enumerate(graph.operations.values()):
-        layer = layers[operation.name] = OperationLayer(operation, name=f"operation_{index}")
+        layer = OperationLayer(operation, name=f"operation_{index}", source=layers.get(operation.tied))
+        layers[operation.name] = layer
         if operation.kind == "input":
             inputs[operation.name] = tf_keras.Input(operation.shape)
         given = [inputs[operation.name]] if operation.kind == "input" else [tensors[name] for name in operation.inputs]
@@ -103,7 +111,7 @@ def trained_variables(model: tf_keras.Model, layers: Mapping[str, OperationLayer
         id(variable)
         for layer in layers.values()
         for role, variable in layer.variables_by_role.items()
-        if role not in layer.trained
+        if role not in layer.trained and layer.source is None
     }
     return [variable for variable in model.trainable_variables if id(variable) not in kept]
 
