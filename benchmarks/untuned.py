@@ -29,7 +29,7 @@ from PIL import Image
 from published import kept, publish, table
 from random_weights import live_in
 
-from export import GateError, Worker, export_tflite
+from export import GateError, export_tflite
 from export.interpreter import Interpreter
 from export.verify import paired_drop
 from keras_classics import data, weights
@@ -96,7 +96,7 @@ def application(name: str, folder: Path) -> Subject:
     return Subject(live_in(model, calibration[: produce.LIVED_IN]), calibration, samples, groups, None, limits)
 
 
-def compare(make: Callable[[], Subject], folder: Path, worker: Worker) -> dict[str, Any]:
+def compare(make: Callable[[], Subject], folder: Path) -> dict[str, Any]:
     """Both files of one model, and how ours differs from the converter's with the standard error of that.
 
     Where our export refuses to ship, `refused` says why.
@@ -107,7 +107,7 @@ def compare(make: Callable[[], Subject], folder: Path, worker: Worker) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     data_of = {"calibration": subject.calibration, "input_range": subject.input_range}
     try:
-        report = export_tflite(subject.model, paths["ours"], "int8", gate=False, worker=worker, **data_of)
+        report = export_tflite(subject.model, paths["ours"], "int8", gate=False, **data_of)
     except GateError as error:
         return {"refused": str(error)}
     with contextlib.redirect_stdout(io.StringIO()):
@@ -149,11 +149,10 @@ def main() -> None:
     makers = {_title(path): lambda path=path: trained(path) for path in options.trained}
     makers |= {name: lambda name=name: application(name, options.photos) for name in options.applications}
     found = {}
-    with Worker() as worker:
-        for title, make in makers.items():
-            folder = options.output / title
-            found[title] = kept(folder / "figures.json", compare, make, folder, worker)
-            publish(options.docs, "untuned", _paragraphs(found), found)
+    for title, make in makers.items():
+        folder = options.output / title
+        found[title] = kept(folder / "figures.json", compare, make, folder)
+        publish(options.docs, "untuned", _paragraphs(found), found)
 
 
 def _run(path: Path) -> dict[str, Any]:
