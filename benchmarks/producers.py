@@ -1,6 +1,6 @@
 """Each classic in each mode as each producer of TFLite files makes it: latency, size and what it keeps.
 
-    python benchmarks/producers.py [--models NAME…] [--modes MODE…] [--make-only] [--output FOLDER]
+    python benchmarks/producers.py [--models NAME…] [--modes MODE…] [--make-only | --time-only] [--output FOLDER]
 
 First every file is made that is not in the folder yet; then the files of one model after the other are timed, with
 one thread, in random order. Figures stay beside the files: an interrupted run goes on where it stopped, `--again`
@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +56,18 @@ def known(name: str, producer: str) -> bool:
     return producer not in OF_PYTORCH or name not in WITHOUT_PYTORCH
 
 
+def missing(producer: str, options: argparse.Namespace) -> list[Path]:
+    """What the producer needs and is not here."""
+    needs = {"litert-torch": [options.torch_python], "onnx2tf": [options.torch_python, options.onnx2tf]}
+    return [path for path in needs.get(producer, []) if not path.exists()]
+
+
 def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One file, made in a process of its own, and what it keeps; `error` where the producer cannot make it."""
     path = folder / name / f"{mode}, {producer}.tflite"
     command = [sys.executable, produce.__file__]
     if producer in OF_PYTORCH:
         command = [options.torch_python, Path(produce.__file__).with_name("produce_torch.py")]
-        if not options.torch_python.exists():
-            return {"error": f"not run: no {options.torch_python}"}
-        if producer == "onnx2tf" and not options.onnx2tf.exists():
-            return {"error": f"not run: no {options.onnx2tf}"}
     command += [producer, name, mode, path]
     command += ["--calibration", folder / "calibration.npy", "--evaluation", folder / "evaluation.npy"]
     if producer == "onnx2tf":
@@ -84,13 +85,17 @@ def make(name: str, mode: str, producer: str, folder: Path, options: argparse.Na
 
 
 def make_all(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """All files of one model that are not there yet, and the figures of all."""
-    rows = {}
+    """All files of one model that are not there yet, unless they are only to be timed, and the figures of all."""
+    rows: dict[str, dict[str, Any]] = {}
     for mode in options.modes:
         for producer in PRODUCERS[mode]:
-            if known(name, producer) and producer in (options.producers or PRODUCERS[mode]):
-                label = f"{mode}, {producer}"
-                record = options.output / name / f"{label}.figures.json"  # .json is our export's report
+            label = f"{mode}, {producer}"
+            record = options.output / name / f"{label}.figures.json"  # .json is our export's report
+            if not known(name, producer) or (options.time_only and not record.exists()):
+                continue
+            if not record.exists() and (absent := missing(producer, options)):
+                rows[label] = {"error": f"not run: no {absent[0]}"}
+            else:
                 rows[label] = kept(record, make, name, mode, producer, options.output, options)
     return rows
 
@@ -151,9 +156,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--modes", nargs="+", choices=PRODUCERS, default=list(PRODUCERS))
-    parser.add_argument("--producers", nargs="+", choices=sorted({*chain(*PRODUCERS.values())}), metavar="PRODUCER")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--make-only", action="store_true", help="make the files and time nothing")
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--make-only", action="store_true", help="make the files and time nothing")
+    steps.add_argument("--time-only", action="store_true", help="make nothing and time the files that are there")
     parser.add_argument("--again", action="store_true", help="time what was timed before")
     parser.add_argument("--torch-python", type=Path, default=Path(".venv-torch/bin/python"))
     parser.add_argument("--onnx2tf", type=Path, default=Path(".venv-onnx2tf/bin/onnx2tf"))
@@ -194,9 +200,12 @@ def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: dict[str, An
 def _cells(name: str, label: str, row: dict[str, Any]) -> list[str]:
     if "error" in row:
         return [name, label, row["error"].replace("|", "\\|"), *[""] * (len(COLUMNS) - 3)]
-    ratio, ours = (f"{each['ratio']:.3f} ({each['low']:.3f}–{each['high']:.3f})" for each in (row, row["ours_to_it"]))
+    latency = ["", "", ""]
+    if "ratio" in row:
+        latency = [f"{1000 * row['seconds']:.2f}"]
+        latency += [f"{each['ratio']:.3f} ({each['low']:.3f}–{each['high']:.3f})" for each in (row, row["ours_to_it"])]
     return [
-        *(name, label, f"{row['bytes'] / 1e6:.1f}", f"{1000 * row['seconds']:.2f}", ratio, ours),
+        *(name, label, f"{row['bytes'] / 1e6:.1f}", *latency),
         f"{row['of_peak']:.0%}" if "of_peak" in row else "",
         f"{row['sqnr']:.1f}",
         f"{row['agree']:.0%}" if name == "mobilenet_v2" and "applications" not in label else "",
