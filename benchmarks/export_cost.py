@@ -4,7 +4,7 @@
 
 Every export runs in a process of its own, in random order, as many times as there are rounds. Imports (and,
 for this library, the start of its worker) are a column of their own. Memory is the greatest sum over the
-process and its children, sampled.
+process and its children, sampled; pages that they share count for each of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 import interleaved
 import numpy as np
 import produce
-from rich.console import Console
+from published import publish, table
 
+from export.samples import smooth_images
 from keras_classics.errors import command_line
-from keras_classics.files import write_json, write_text
 
 IMAGES = 100
 PEERS = ("converter", "Keras")
@@ -69,10 +69,11 @@ def measure(case: Case, producer: str, folder: Path, calibration: Path) -> Cost:
         memory = max(memory, _resident(process.pid))
         time.sleep(0.02)
     assert process.stdout is not None
-    text = process.stdout.read()
+    lines = process.stdout.read().splitlines()
     if process.returncode:
         raise SystemExit(f"{producer} failed on {case}: {' '.join(command)}")
-    return Cost(**json.loads(text.splitlines()[-1]), memory=memory)
+    seconds = json.loads(lines[-1])
+    return Cost(seconds["imports"], seconds["build"], seconds["export"], memory)
 
 
 def _resident(process: int) -> int:
@@ -96,7 +97,7 @@ def _words(path: Path) -> list[str]:
 def main() -> None:
     """Measure all cases, and write `export_cost.md` and `export_cost.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
     options = parser.parse_args()
@@ -104,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         calibration = folder / "calibration.npy"
-        np.save(calibration, np.random.default_rng(0).normal(size=(IMAGES, 224, 224, 3)).astype(np.float32))
+        np.save(calibration, smooth_images((224, 224, 3), IMAGES))
         for label in options.case:
             case = CASES[label]
             tasks = {
@@ -112,47 +113,44 @@ def main() -> None:
                 for producer in (case.ours, *PEERS)
             }
             found[label] = interleaved.rounds(tasks, options.rounds)
-    table = _markdown(found, options.rounds)
-    write_json(
-        options.docs / "export_cost.json",
-        {
-            label: {name: [vars(cost) for cost in costs] for name, costs in rows.items()}
-            for label, rows in found.items()
-        },
+    head = (
+        f"Seconds and peak memory of an export; medians of {options.rounds} rounds, ours as a ratio to each other "
+        f"producer in the same round, with its {_interval(options.rounds)}. int8 has {IMAGES} calibration images. "
+        "Imports include the start of our worker."
     )
-    write_text(options.docs / "export_cost.md", table)
-    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+    columns = ("", "producer", "imports, s", "build, s", "export, s", "ours / it", "memory, MB", "ours / it")
+    rows = [row for label, costs in found.items() for row in _rows(label, costs)]
+    figures = {
+        label: {name: [vars(cost) for cost in costs] for name, costs in by_producer.items()}
+        for label, by_producer in found.items()
+    }
+    paragraphs = (head, table(columns, rows), interleaved.footnote("keras", "tensorflow"))
+    publish(options.docs, "export_cost", paragraphs, figures)
 
 
-def _markdown(found: dict[str, dict[str, list[Cost]]], rounds: int) -> str:
-    lines = [
-        f"Seconds and peak memory of an export; medians of {rounds} rounds, ours as a ratio to each other producer "
-        "in the same round, with its 95 % interval.",
-        "",
-        "| | producer | imports, s | build, s | export, s | ours / it | memory, MB | ours / it |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for label, rows in found.items():
-        first = CASES[label].ours
-        for name, costs in rows.items():
-            imports, build, export, memory = (
-                statistics.median(getattr(cost, field) for cost in costs) for field in Cost.__dataclass_fields__
-            )
-            ratios = ["", ""]
-            if name != first:
-                ratios = [
-                    str(
-                        interleaved.ratios(
-                            {key: [getattr(cost, field) for cost in rows[key]] for key in (first, name)}, name
-                        )[first]
-                    )
-                    for field in ("export", "memory")
-                ]
-            lines.append(
-                f"| {label} | {name} | {imports:.1f} | {build:.1f} | {export:.1f} | {ratios[0]} "
-                f"| {memory / 1e6:.0f} | {ratios[1]} |"
-            )
-    return "\n".join([*lines, "", interleaved.footnote("keras", "tensorflow"), ""])
+def _interval(rounds: int) -> str:
+    return "95 % interval" if rounds >= 6 else "range"
+
+
+def _rows(label: str, found: dict[str, list[Cost]]) -> list[tuple[str, ...]]:
+    """The table's rows of one case: ours, and each peer with the ratios to it."""
+    ours = CASES[label].ours
+    rows: list[tuple[str, ...]] = []
+    for name, costs in found.items():
+        imports, build, export, memory = (
+            statistics.median(getattr(cost, field) for cost in costs) for field in Cost.__dataclass_fields__
+        )
+        time_ratio, memory_ratio = (
+            "" if name == ours else _ratio(found, ours, name, field) for field in ("export", "memory")
+        )
+        seconds = (f"{imports:.1f}", f"{build:.1f}", f"{export:.1f}")
+        rows.append((label, name, *seconds, time_ratio, f"{memory / 1e6:.0f}", memory_ratio))
+    return rows
+
+
+def _ratio(found: dict[str, list[Cost]], ours: str, peer: str, field: str) -> str:
+    values = {name: [getattr(cost, field) for cost in found[name]] for name in (ours, peer)}
+    return str(interleaved.ratios(values, peer)[ours])
 
 
 if __name__ == "__main__":

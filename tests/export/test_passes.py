@@ -140,13 +140,17 @@ def test_constants_are_folded_where_that_is_exact_and_led_back(case: str, worker
 
 
 def train(graph: Graph) -> list[str]:
-    """Change what fine-tuning may change; the names of the weights."""
+    """Change what fine-tuning may change, tied weights alike; the names of the weights."""
     random = np.random.default_rng(2)
-    names = [f"{op.name}:{role}" for op in graph.operations.values() for role in op.trainable]
     weights = graph.weights()
-    factors = {name: random.uniform(0.8, 1.2, weights[name].shape).astype(np.float32) for name in names}
-    graph.set_weights({name: weights[name] * factor for name, factor in factors.items()})
-    return names
+    changed: dict[str, np.ndarray] = {}
+    for operation in graph.operations.values():
+        for role in operation.trainable:
+            name = f"{operation.name}:{role}"
+            factor = random.uniform(0.8, 1.2, weights[name].shape).astype(np.float32)
+            changed[name] = changed.get(f"{operation.tied}:{role}", weights[name] * factor)
+    graph.set_weights(changed)
+    return list(changed)
 
 
 def test_a_dead_channel_can_come_back_to_life(worker: Worker) -> None:
