@@ -68,7 +68,8 @@ def compare(base: Sequence[Row], new: Sequence[Row], max_regression: float) -> l
 
     Where a file holds several versions of a model or a runtime, the latest counts, and where enough
     repeats are quiet on both sides, only those do. A contended machine moves the median and leaves the
-    minimum, so a change must show in both.
+    minimum, so a change must show in both. Where both sides have yardsticks of one kind, the machine's own change
+    is left out.
     Raises InputError where nothing is shared or a side has too few repeats to tell.
     """
     before, after = _latest(base), _latest(new)

@@ -52,8 +52,11 @@ def _processor_us(row: Row) -> np.ndarray:
     """Return each sample without what other programs took of its core.
 
     Only rows of one thread have a yardstick, so that its processor time, or the wall time where that is less, is it.
+    A clock that counts no processor time for a sample is too coarse for any.
     """
-    return np.minimum(row.samples_us, row.samples_us if row.cpu_us is None else row.cpu_us)
+    if row.cpu_us is None or min(row.cpu_us) == 0:
+        return np.asarray(row.samples_us)
+    return np.minimum(row.samples_us, row.cpu_us)
 
 
 def uncertainty(machine: float) -> float:

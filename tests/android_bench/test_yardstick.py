@@ -105,6 +105,11 @@ def test_time_that_others_took_of_the_core_is_left_out(make_row):
     assert yardstick.corrected_minimum(row) == 100.0
 
 
+def test_a_clock_too_coarse_for_processor_time_leaves_the_wall_time(make_row):
+    row = make_row(samples_us=[500.0, 510.0], cpu_us=[0.0, 10_000.0], yardstick=measure([5.0, 5.0]))
+    assert yardstick.corrected_samples(row).tolist() == [100.0, 102.0]
+
+
 def test_a_median_that_moves_without_its_minimum_is_no_change(measured):
     generator = np.random.default_rng(6)
     contended = [500.0 if number % 4 == 0 else 600.0 for number in range(RUNS)]

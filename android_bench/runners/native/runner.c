@@ -255,7 +255,8 @@ static void look_at_yardstick(Yardstick *yardstick) {
   wall = clock_us(CLOCK_MONOTONIC) - wall;
   cpu = clock_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
   yardstick->after[yardstick->count] = yardstick->samples;
-  yardstick->bursts[yardstick->count++] = (wall < cpu ? wall : cpu) / YARDSTICK_PRODUCTS;
+  double busy = cpu > 0 && cpu < wall ? cpu : wall; /* some clocks count no time so short */
+  yardstick->bursts[yardstick->count++] = busy / YARDSTICK_PRODUCTS;
   double closed = seconds(), pause = (closed - opened) / YARDSTICK_SHARE;
   yardstick->due = closed + (pause > YARDSTICK_SECONDS ? pause : YARDSTICK_SECONDS);
 }
