@@ -103,7 +103,7 @@ class Worker:
         return arrays["low"], arrays["high"]
 
     def observe_channels(self, graph: Graph, names: list[str], samples: list[Any]) -> dict[str, Any]:
-        """For each named output (N, channels): the greatest magnitude in a channel, for every sample."""
+        """For each named output (N, 2, channels): the least and the greatest value in a channel, for every sample."""
         arrays = self._call({"call": "observe_channels", "names": names}, graph, samples)[1]
         return {name: arrays[str(index)] for index, name in enumerate(names)}
 
@@ -123,8 +123,8 @@ class Worker:
         """Fine-tune on `batches` of arrays `input:0`, … and, without a teacher, `target`.
 
         Args:
-            method: a training call of `export.worker.calls`: train_quantized, train_on_grid, prune
-                or cluster, which say what `options` and what else they take.
+            method: a training call of `export.worker.calls`: train_quantized, train_on_grid, learn_channels,
+                prune or cluster, which say what `options` and what else they take.
             teacher: a graph whose logits in float are the targets.
 
         Returns:

@@ -67,7 +67,7 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
 
     fixed = set(graph.inputs) | set(graph.outputs)
     for operation in graph.operations.values():
-        if _carries(graph, operation):
+        if carries(graph, operation):
             for first, second in pairwise([operation.name, *operation.inputs]):
                 parents[root(first)] = root(second)
         elif operation.kind in SCALABLE:
@@ -96,7 +96,8 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
     return [group for name, group in groups.items() if name not in closed and scalable(group)]
 
 
-def _carries(graph: Graph, operation: Operation) -> bool:
+def carries(graph: Graph, operation: Operation) -> bool:
+    """Whether a factor of a channel passes from the operation's inputs to its output."""
     attributes = operation.attributes
     channels = [graph.operations[name].shape[-1:] for name in operation.inputs]
     rank = len(graph.operations[operation.inputs[0]].shape) if operation.inputs else 0
@@ -141,23 +142,29 @@ def scale_channels(graph: Graph, group: ChannelGroup, factors: np.ndarray) -> No
     """Multiply the group's channels by `factors`, in place; what the graph computes stays the same."""
     factors = factors.astype(np.float32)
     for name in group.sources:
-        operation = graph.operations[name]
-        kernel = operation.weights["kernel"]
-        shaped = factors.reshape(kernel.shape[2:]) if operation.kind == "depthwise_conv2d" else factors
-        operation.weights["kernel"] = kernel * shaped
-        if "bias" in operation.weights:
-            operation.weights["bias"] = operation.weights["bias"] * factors
+        weights = graph.operations[name].weights
+        weights["kernel"] = weights["kernel"] * factors[output_channels(graph.operations[name])]
+        if "bias" in weights:
+            weights["bias"] = weights["bias"] * factors
     for name in group.sinks:
-        operation = graph.operations[name]
-        operation.weights["kernel"] = operation.weights["kernel"] / _by_input(operation, factors)
+        weights = graph.operations[name].weights
+        weights["kernel"] = weights["kernel"] / factors[input_channels(graph.operations[name], len(factors))]
 
 
-def _by_input(operation: Operation, factors: np.ndarray) -> np.ndarray:
-    """`factors` of input channels, shaped to divide the operation's kernel."""
+def output_channels(operation: Operation) -> np.ndarray:
+    """Which output channel each weight of the kernel belongs to, in a shape that broadcasts to the kernel."""
     kernel = operation.weights["kernel"]
+    outputs = kernel.shape[2:] if operation.kind == "depthwise_conv2d" else kernel.shape[-1:]
+    return np.arange(np.prod(outputs)).reshape(outputs)
+
+
+def input_channels(operation: Operation, count: int) -> np.ndarray:
+    """Which of `count` input channels each weight of the kernel meets, in a shape that broadcasts to the kernel."""
+    kernel = operation.weights["kernel"]
+    channels = np.arange(count)
     if operation.kind == "depthwise_conv2d":
-        return factors[:, None]
+        return channels[:, None]
     if operation.kind == "dense":
-        return np.tile(factors, kernel.shape[0] // len(factors))[:, None]
+        return np.tile(channels, kernel.shape[0] // count)[:, None]
     groups = operation.attributes["groups"]
-    return np.repeat(factors.reshape(groups, -1).T, kernel.shape[3] // groups, axis=1)
+    return np.repeat(channels.reshape(groups, -1).T, kernel.shape[3] // groups, axis=1)

@@ -14,6 +14,7 @@ from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
 from export.quantize import Ranges, learnable
+from export.samples import blended
 from export.wire import Arrays
 
 Batches = Iterable[tuple[Any, np.ndarray | None]]
@@ -35,7 +36,7 @@ class FineTuning:
         learning_rate: of Adam, decaying to zero along a cosine. Quantization-aware training of kernels
             without a structure measures it in steps of the 8-bit kernel. None takes 0.008 of these, or 5e-4.
         distill: train towards the float model's outputs instead of the class numbers, which may then be None;
-            for quantization-aware training.
+            half of the batches are blends of their samples. For quantization-aware training.
     """
 
     batches: Callable[[int], Batches]
@@ -63,9 +64,12 @@ class FineTuning:
 
     def stream(self) -> Iterator[Arrays]:
         """All batches of all epochs, as the worker takes them."""
+        random = np.random.default_rng(0)
         for epoch in range(self.epochs):
             for inputs, labels in self.batches(epoch):
                 arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
+                if self.distill:
+                    arrays = blended(arrays, random)
                 named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
                 if labels is None and not self.distill:
                     raise InputError("training without class numbers needs distill=True")

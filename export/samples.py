@@ -162,3 +162,20 @@ def smooth_images(shape: Shape, count: int = 32) -> np.ndarray:
     upper = coarse[:, top][:, :, left] * (1 - right) + coarse[:, top][:, :, left + 1] * right
     lower = coarse[:, top + 1][:, :, left] * (1 - right) + coarse[:, top + 1][:, :, left + 1] * right
     return (upper * (1 - down) + lower * down).astype(np.float32)
+
+
+def blended(arrays: Sequence[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+    """Every other batch with each sample blended with another of it, where a float model says what to learn.
+
+    (Zhang et al. 2018, "mixup": here a little data goes further so.)
+
+    Args:
+        arrays: a batch, (n, …) for each input of the model.
+    """
+    if random.random() < 0.5:
+        return list(arrays)
+    count = len(arrays[0])
+    shares = random.uniform(0.5, 1, count).astype(np.float32)
+    others = random.permutation(count)
+    shaped = [shares.reshape(-1, *[1] * (array.ndim - 1)) for array in arrays]
+    return [share * array + (1 - share) * array[others] for share, array in zip(shaped, arrays, strict=True)]

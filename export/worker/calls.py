@@ -62,7 +62,7 @@ def observe(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
 
 
 def observe_channels(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
-    """Greatest magnitude in each channel of each of the header's `names` for each sample."""
+    """Minimum and maximum in each channel of each of the header's `names` for each sample."""
     graph = Graph.from_header(header["graph"], arrays)
     found = frozen.observe_channels(graph, header["names"], _samples(graph, arrays))
     return {}, {str(index): array for index, array in enumerate(found)}
@@ -93,6 +93,19 @@ def train_on_grid(connection: Any, header: dict[str, Any], arrays: Arrays) -> Re
     graph = Graph.from_header(header["graph"], arrays)
     settings = (header["ranges"], header["shared"], header["keep_float"], header["options"])
     weights, ranges, history = grid_training.train(graph, *settings, connection, **_objective(header, arrays))
+    return {"history": history, "ranges": ranges}, weights
+
+
+def learn_channels(connection: Any, header: dict[str, Any], arrays: Arrays) -> Result:
+    """Scales and offsets of channels, learned: new weights, and ranges and a history."""
+    from export.worker import channel_learning
+
+    graph = Graph.from_header(header["graph"], arrays)
+    names = ("ranges", "shared", "keep_float", "groups", "shifted", "biases", "options")
+    settings = {name: header[name] for name in names}
+    weights, ranges, history = channel_learning.learn(
+        graph, **settings, connection=connection, **_objective(header, arrays)
+    )
     return {"history": history, "ranges": ranges}, weights
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +14,12 @@ from export.worker import float_edges, large_weights
 from export.worker.dynamic_range import with_dynamic_range
 from export.worker.operations import compute
 
-Ranges = Mapping[str, tuple[float, float]]
+Ranges = Mapping[str, tuple[Any, Any]]  # numbers, or tensors that are learned
 BATCH_SIZE = 8
 LARGE_WEIGHTS = 1 << 28  # bytes
 FEW_SAMPLES = 4
+REDUCTIONS = (tf.reduce_min, tf.reduce_max)
+FakeQuantize = Callable[[tf.Tensor, Any, Any], tf.Tensor]  # of values, low and high
 
 
 def run(
@@ -25,11 +28,12 @@ def run(
     ranges: Ranges | None = None,
     keep_float: Collection[str] = (),
     constants: Mapping[str, dict[str, tf.Tensor]] | None = None,
+    fake_quantize: FakeQuantize = tf.quantization.fake_quant_with_min_max_vars,
 ) -> dict[str, tf.Tensor]:
     """Every operation's output; those with a range pass through a fake-quantization node.
 
     Operations of `keep_float` give what they compute as it is; their int8 readers get it quantized.
-    `constants` are the weights by operation where they exist already.
+    `constants` are the weights by operation where they exist already; `fake_quantize` makes the nodes.
     """
     ranges = ranges or {}
     values: dict[str, tf.Tensor] = {}
@@ -40,10 +44,11 @@ def run(
                 value = inputs[graph.inputs.index(name)]
             else:
                 given = [
-                    _read(source, values[source], ranges, source in keep_float, stays) for source in operation.inputs
+                    _read(source, values[source], ranges, source in keep_float, stays, fake_quantize)
+                    for source in operation.inputs
                 ]
                 value = compute(operation, given, constants[name] if constants else _constants(operation))
-            values[name] = value if stays else _quantized(name, value, ranges)
+            values[name] = value if stays else _quantized(name, value, ranges, fake_quantize)
     return values
 
 
@@ -51,16 +56,33 @@ def _constants(operation: Operation) -> dict[str, tf.Tensor]:
     return {role: large_weights.constant(array) for role, array in operation.weights.items()}
 
 
-def _quantized(name: str, value: tf.Tensor, ranges: Ranges) -> tf.Tensor:
-    return tf.quantization.fake_quant_with_min_max_vars(value, *ranges[name]) if name in ranges else value
+def weights(graph: Graph) -> dict[str, dict[str, tf.Tensor]]:
+    """The weights of each operation, by role."""
+    return {name: _constants(operation) for name, operation in graph.operations.items()}
 
 
-def _read(name: str, value: tf.Tensor, ranges: Ranges, from_float: bool, to_float: bool) -> tf.Tensor:
+def _quantized(
+    name: str,
+    value: tf.Tensor,
+    ranges: Ranges,
+    fake_quantize: FakeQuantize = tf.quantization.fake_quant_with_min_max_vars,
+) -> tf.Tensor:
+    return fake_quantize(value, *ranges[name]) if name in ranges else value
+
+
+def _read(
+    name: str,
+    value: tf.Tensor,
+    ranges: Ranges,
+    from_float: bool,
+    to_float: bool,
+    fake_quantize: FakeQuantize = tf.quantization.fake_quant_with_min_max_vars,
+) -> tf.Tensor:
     """An operation's output as a reader takes it."""
     if from_float == to_float:
         return value
     marked = float_edges.mark(value)
-    return marked if to_float else _quantized(name, marked, ranges)
+    return marked if to_float else _quantized(name, marked, ranges, fake_quantize)
 
 
 def convert(
@@ -138,19 +160,20 @@ def observe(graph: Graph, names: list[str], samples: list[np.ndarray]) -> tuple[
 
     def extremes(values):
         flat = [tf.reshape(values[name], [tf.shape(values[name])[0], -1]) for name in names]
-        return [tf.stack([reduce(value, axis=1) for value in flat], 1) for reduce in (tf.reduce_min, tf.reduce_max)]
+        return [tf.stack([reduce(value, axis=1) for value in flat], 1) for reduce in REDUCTIONS]
 
     lows, highs = _in_batches(graph, extremes, samples)
     return lows.T, highs.T
 
 
 def observe_channels(graph: Graph, names: list[str], samples: list[np.ndarray]) -> list[np.ndarray]:
-    """The greatest magnitude in each channel of each named output for each sample: (N, channels) each."""
+    """The least and the greatest value in each channel of each named output: (N, 2, channels) each."""
 
-    def magnitudes(values):
-        return [tf.reduce_max(tf.abs(values[name]), list(range(1, values[name].shape.rank - 1))) for name in names]
+    def extremes(values):
+        axes = {name: list(range(1, values[name].shape.rank - 1)) for name in names}
+        return [tf.stack([reduce(values[name], axes[name]) for reduce in REDUCTIONS], 1) for name in names]
 
-    return _in_batches(graph, magnitudes, samples)
+    return _in_batches(graph, extremes, samples)
 
 
 def evaluate(
@@ -185,7 +208,7 @@ def _in_batches(
         return _joined(lambda inputs: result(run(graph, inputs, ranges, keep_float)), samples, 1)
 
     # Made out here they are held once; a function copies its own several times over.
-    constants = {name: _constants(operation) for name, operation in graph.operations.items()}
+    constants = weights(graph)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def function(inputs):

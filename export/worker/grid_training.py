@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from export.graph import Graph, Operation
+from export.graph import Graph
+from export.quantize import output_step
 from export.wire import Arrays
 from export.worker import frozen, training
+from export.worker.learned_ranges import LearnedRanges, fake_quantize
 from export.worker.quantized_training import QuantizedOperation, Ranges, quantization, quantizers
-from export.worker.rounding import GREATEST
+from export.worker.rounding import GREATEST, kernel_steps
 
-STEPS_OF_RANGE = 255
 # Of Adam, beside the weights' own: a few values were tried on the tuning photos of benchmarks/photos.py, none swept.
 BIAS_LEARNING_RATE = 0.01
 RANGE_LEARNING_RATE = 0.002
@@ -43,25 +44,21 @@ def train(
         ranges: of activations, by operation, where they start.
         shared: for each operation whose range is learned, the one that it shares it with, or itself.
         keep_float: operations whose kernels are not quantized.
-        options: those of `training.fit`, and `learning_rate` of the kernels, in their steps; if that is 0
-            only ranges are trained, and the biases of the operations `biases`.
+        options: those of `training.fit`, and `learning_rate` of the kernels, in their steps.
         objective: the loss.
 
     Returns:
         The trained weights as the graph names them, the learned ranges, and the mean loss of each epoch.
     """
     learned = LearnedRanges(ranges, shared)
-    rate = options["learning_rate"]
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         operation = layer.operation
-        if not rate:
-            layer.trained = {"bias"} if operation.name in options["biases"] else set()
         if "bias" in operation.weights:
-            layer.units["bias"] = np.asarray(_output_step(graph, ranges, operation), np.float32)
+            layer.units["bias"] = np.asarray(output_step(graph, ranges, operation.name), np.float32)
         kernel = None
         if operation.name not in keep_float and "kernel" in operation.weights:
-            layer.units["kernel"] = _kernel_steps(operation)
+            layer.units["kernel"] = kernel_steps(operation)
             kernel = GridQuantizer(layer)
         output = LearnedQuantizer(learned, operation.name) if operation.name in ranges else None
         return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
@@ -72,12 +69,11 @@ def train(
         for role in ("kernel", "bias")
     }
     groups = [
-        (by_role["kernel"], rate),
+        (by_role["kernel"], options["learning_rate"]),
         (by_role["bias"], BIAS_LEARNING_RATE),
         (learned.variables, RANGE_LEARNING_RATE),
     ]
-    step_name = "quantization-aware training" if rate else "learning ranges"
-    history = training.fit(model, groups, options, connection, step_name, objective)
+    history = training.fit(model, groups, options, connection, "quantization-aware training", objective)
     return training.results(layers), learned.values(), history
 
 
@@ -105,51 +101,6 @@ def towards(teacher: Graph) -> training.Objective:
     return loss
 
 
-def _kernel_steps(operation: Operation) -> np.ndarray:
-    """What one unit of the 8-bit kernel is worth, for each output channel, shaped to multiply the kernel."""
-    kernel = operation.weights["kernel"]
-    axes = (0, 1) if operation.kind == "depthwise_conv2d" else tuple(range(kernel.ndim - 1))
-    greatest = np.abs(kernel).max(axis=axes, keepdims=True)
-    return np.where(greatest > 0, greatest, 1) / np.float32(GREATEST)
-
-
-def _output_step(graph: Graph, ranges: Ranges, operation: Operation) -> float:
-    """Step of the tensor that the operation's output becomes."""
-    readers = graph.consumers()
-    name = operation.name
-    while name not in ranges and readers[name]:
-        name = readers[name][0].name
-    low, high = ranges.get(name, (0.0, float(np.abs(operation.weights["bias"]).max())))
-    return max(high - low, 1e-6) / STEPS_OF_RANGE
-
-
-class LearnedRanges:
-    """Ranges of activations, some of them variables: the logarithms of how far they reach on both sides of 0."""
-
-    def __init__(self, ranges: Ranges, shared: Mapping[str, str]) -> None:
-        self._ranges, self._shared = ranges, shared
-        self._logarithms = {
-            root: [tf.Variable(np.log(abs(end)), dtype=tf.float32) if end else None for end in ranges[root]]
-            for root in set(shared.values())
-        }
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """What is trained."""
-        return [each for pair in self._logarithms.values() for each in pair if each is not None]
-
-    def of(self, name: str) -> tuple[Any, Any]:
-        """The range of an operation's output."""
-        if name not in self._shared:
-            return self._ranges[name]
-        low, high = self._logarithms[self._shared[name]]
-        return (0.0 if low is None else -tf.exp(low)), (0.0 if high is None else tf.exp(high))
-
-    def values(self) -> Ranges:
-        """All ranges as they are now."""
-        return {name: tuple(float(end) for end in self.of(name)) for name in self._ranges}  # type: ignore[misc]
-
-
 class GridQuantizer(quantizers.Quantizer):
     """Rounds a kernel that is given in its own steps; the greatest weights, which define the steps, stay."""
 
@@ -175,7 +126,7 @@ class GridQuantizer(quantizers.Quantizer):
 
 
 class LearnedQuantizer(quantizers.Quantizer):
-    """8 bits over a range that is learned, nudged so that zero is exact, as TFLite will have it."""
+    """8 bits over a range that is learned."""
 
     def __init__(self, learned: LearnedRanges, name: str) -> None:
         self._learned, self._name = learned, name
@@ -184,7 +135,7 @@ class LearnedQuantizer(quantizers.Quantizer):
         return {}
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **keywords: Any) -> tf.Tensor:
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, *self._learned.of(self._name))
+        return fake_quantize(inputs, *self._learned.of(self._name))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self._name}

@@ -79,6 +79,12 @@ def _as_kernel(operation: Operation, grouped: np.ndarray) -> np.ndarray:
     return grouped.astype(np.float32)
 
 
+def kernel_steps(operation: Operation) -> np.ndarray:
+    """What one unit of each weight of the 8-bit kernel is worth, in the kernel's shape."""
+    grouped = _by_group(operation)
+    return _as_kernel(operation, np.broadcast_to(_steps(grouped), grouped.shape))
+
+
 def _steps(kernel: np.ndarray) -> np.ndarray:
     """(groups, 1, outputs): what one unit of the 8-bit kernel is worth."""
     greatest = np.abs(kernel).max(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from export.worker.operations import compute
 
 Wrap = Callable[["OperationLayer"], tf_keras.layers.Layer]
 Objective = Callable[[list[tf.Tensor], Any, Any], tf.Tensor]  # loss of inputs, targets and outputs
+Forward = Callable[..., Any]  # outputs of inputs, and of whether it is training
 History = list[dict[str, float]]
 
 
@@ -117,7 +118,7 @@ def trained_variables(model: tf_keras.Model, layers: Mapping[str, OperationLayer
 
 
 def fit(
-    model: tf_keras.Model,
+    model: Forward,
     variables: Sequence[tuple[Sequence[tf.Variable], float]],
     options: Mapping[str, Any],
     connection: Any,
@@ -128,6 +129,7 @@ def fit(
     """Train on the connection's batches, arrays `input:0`, … and, for `class_loss`, `target` (class numbers).
 
     Args:
+        model: gives the outputs for a list of inputs; a tf_keras model where there is a callback.
         variables: groups of variables, each with the learning rate of its Adam, which decays to zero by a cosine.
         options: `steps_per_epoch` and `epochs`.
         callback: what TF-MOT wants to be called at the start and after each epoch.
@@ -156,7 +158,8 @@ def fit(
     history: History = []
     total = 0.0
     for done, batch in enumerate(connection.batches(), start=1):
-        inputs = [tf.constant(batch[f"input:{index}"]) for index in range(len(model.inputs))]
+        count = sum(name.startswith("input:") for name in batch)
+        inputs = [tf.constant(batch[f"input:{index}"]) for index in range(count)]
         target = tf.constant(batch["target"]) if "target" in batch else None
         total += float(step(inputs, target))
         epoch, within = divmod(done, per_epoch)

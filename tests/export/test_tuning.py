@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export import FineTuning, Worker, export_tflite, tuning
+from export import FineTuning, PostTraining, Worker, export_tflite, tuning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.passes import simplify
@@ -74,12 +74,13 @@ def test_the_given_graph_stays_and_every_step_is_judged(lenet: keras.Model, mnis
     for name, array in graph.weights().items():
         np.testing.assert_array_equal(array, before[name])
     scores = tuned.record["held_out_sqnr_db"]
-    assert set(scores) == {"nearest", "rounded", "learned"}
-    assert scores[tuned.record["chosen"]] == max(scores.values())
+    assert set(scores) == {"calibrated", "learned", "nearest", "rounded"}
     assert scores["rounded"] > scores["nearest"]
+    assert ("learned" in tuned.record["taken"]) == (scores["learned"] > scores["calibrated"])
+    assert "rounded" in tuned.record["taken"]
     assert can_run(tuned.graph, tuned.ranges)
     again = tuning.tune(graph, worker, samples, (0.0, 1.0), steps=tuning.CALIBRATION_ALONE)
-    assert set(again.record) == {"equalization", "ranges"}
+    assert set(again.record["held_out_sqnr_db"]) == {"calibrated"}
     assert (
         again.ranges
         == calibrations(graph, worker, [samples[0][np.arange(64) % 4 != 3]], (0.0, 1.0))[again.record["ranges"]]
@@ -102,6 +103,43 @@ def test_tuned_is_closer_to_the_model_than_the_converters_way(lenet, mnist: Data
     assert tuned.parity["sqnr_db"] > plain.parity["sqnr_db"] - 1
     assert tuned.ops == plain.ops
     assert abs(tuned.size_bytes / plain.size_bytes - 1) < 0.02
+
+
+def uneven() -> keras.Model:
+    """A linear bottleneck whose channels lie around means that are far apart."""
+    keras.utils.set_random_seed(0)
+    image = layers.Input((6, 6, 4), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="bottleneck")(image)
+    x = layers.ReLU(6, name="clipped")(layers.Conv2D(16, 1, name="expand")(x))
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    model = keras.Model(image, layers.Dense(5, name="logits")(layers.GlobalAveragePooling2D(name="pool")(x)))
+    kernel, _ = model.get_layer("bottleneck").get_weights()
+    means = np.array([20, -20] * 4)
+    model.get_layer("bottleneck").set_weights([kernel, means])
+    kernel, _ = model.get_layer("expand").get_weights()
+    model.get_layer("expand").set_weights([kernel, -means @ kernel[0, 0]])
+    return model
+
+
+def test_centered_and_learned_channels_leave_what_the_graph_computes(worker: Worker) -> None:
+    graph = read(uneven())
+    samples = [correlated(64, 4)]
+    before = graph.weights()
+    steps = PostTraining(equalize=False, learn=False, round_weights=False)
+    centered = tuning.tune(graph, worker, samples, None, steps=steps)
+    scores = centered.record["held_out_sqnr_db"]
+    assert centered.record["taken"] == ["centered"]
+    assert scores["centered"] > scores["calibrated"] + 3
+    learned = tuning.tune(graph, worker, samples, None, steps=PostTraining(round_weights=False))
+    assert learned.record["held_out_sqnr_db"]["learned"] > learned.record["held_out_sqnr_db"]["calibrated"]
+    assert learned.record["taken"][-1] == "learned"
+    (expected,) = worker.evaluate(graph, ["logits"], samples)
+    for tuned, most in ((centered, 1e-5), (learned, 0.02)):
+        assert tuned.unrounded is not None
+        after = tuned.unrounded.weights()
+        assert not np.allclose(after["expand:bias"], before["expand:bias"], rtol=0.01)
+        (found,) = worker.evaluate(tuned.unrounded, ["logits"], samples)
+        assert np.sqrt(np.square(found - expected).mean() / np.square(expected).mean()) < most
 
 
 def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: Dataset, tmp_path, worker) -> None:

@@ -1,0 +1,56 @@
+"""Ranges of activations that training can move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+STEPS = 255
+Ranges = Mapping[str, tuple[float, float]]
+
+
+class LearnedRanges:
+    """Ranges by operation, some of them variables: the logarithms of how far they reach on both sides of 0."""
+
+    def __init__(self, ranges: Ranges, shared: Mapping[str, str]) -> None:
+        """`shared`: for each operation whose range is learned, the one that it shares it with, or itself."""
+        self._ranges, self._shared = ranges, shared
+        self._logarithms = {
+            root: [tf.Variable(np.log(abs(end)), dtype=tf.float32) if end else None for end in ranges[root]]
+            for root in set(shared.values())
+        }
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What is trained."""
+        return [each for pair in self._logarithms.values() for each in pair if each is not None]
+
+    def of(self, name: str) -> tuple[Any, Any]:
+        """The range of an operation's output."""
+        if name not in self._shared:
+            return self._ranges[name]
+        low, high = self._logarithms[self._shared[name]]
+        return (0.0 if low is None else -tf.exp(low)), (0.0 if high is None else tf.exp(high))
+
+    def tensors(self) -> dict[str, tuple[Any, Any]]:
+        """All ranges, for `frozen.run`."""
+        return {name: self.of(name) for name in self._ranges}
+
+    def values(self) -> dict[str, tuple[float, float]]:
+        """All ranges as they are now."""
+        return {name: (float(low), float(high)) for name, (low, high) in self.tensors().items()}
+
+
+def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+    """8 bits over a range, nudged so that zero is exact, as TFLite will have it.
+
+    TensorFlow's own operation tells a range only what it cuts off, so that it can but widen. Here the step
+    also learns from what rounding costs (Esser et al. 2020, "Learned Step Size Quantization", section 2.1).
+    """
+    step = (high - low) / STEPS
+    zero = tf.stop_gradient(tf.round(-low / step))
+    whole = tf.clip_by_value(values / step, -zero, STEPS - zero)
+    return step * (whole + tf.stop_gradient(tf.round(whole) - whole))
