@@ -45,8 +45,8 @@ def mend(
         `whole`, what of it was `predicted`, and whether it `passed`.
     """
     with run.clock("sensitivity"):
-        tradeoff = _measured(run, whole.prepared)
         seconds = latency.fastest(Interpreter(path))
+        tradeoff = _measured(run, whole.prepared, seconds)
     start = tradeoff.chosen(whole.prepared.in_float)
     before = tradeoff.noise(start[None])[0]
     sets = [_row(whole, None, None)]
@@ -74,8 +74,8 @@ def mend(
     return whole, {"sets": sets}
 
 
-def _measured(run: Run, prepared: Prepared) -> Tradeoff:
-    """Noise and time of the graph's parts, on this CPU and on samples that set no ranges."""
+def _measured(run: Run, prepared: Prepared, seconds: float) -> Tradeoff:
+    """Noise on samples that set no ranges, and time on this CPU; all operations in int8 take `seconds`."""
     graph, rounded, ranges = prepared.unrounded, prepared.graph, prepared.ranges
     assert graph is not None
     assert ranges is not None
@@ -85,7 +85,7 @@ def _measured(run: Run, prepared: Prepared) -> Tradeoff:
         graph, rounded, ranges, names, [array[:MOST_SAMPLES] for array in held]
     )
     weighted = [name for name, operation in graph.operations.items() if "kernel" in operation.weights]
-    costs = operation_cost.measure(rounded, run.worker, precision.units(graph))
+    costs = operation_cost.measure(rounded, run.worker, precision.units(graph), seconds)
     return Tradeoff.of(
         graph,
         dict(zip(ranges, tensors / signal, strict=True)),

@@ -1,4 +1,4 @@
-"""How long each operation takes on this CPU, in float and in int8, measured in files of its own."""
+"""How long each operation takes on this CPU, in float and in int8: its share, measured in files of its own."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ class Costs:
     conversion_of_a_number: float
 
 
-def measure(graph: Graph, worker: Worker, units: Sequence[Sequence[str]]) -> Costs:
-    """Time each unit of operations by itself; those of one shape are timed once."""
+def measure(graph: Graph, worker: Worker, units: Sequence[Sequence[str]], int8_seconds: float) -> Costs:
+    """Time each unit of operations by itself, those of one shape once, and the whole graph in float.
+
+    Alone an operation finds its data in the cache; so what all take together is scaled to what the graph takes.
+
+    Args:
+        int8_seconds: what the whole graph takes in int8.
+    """
     parts = [_part(graph, unit) for unit in units]
     keys = [_shape(part) for part in parts]
     distinct = dict(zip(keys, parts, strict=True))
@@ -50,10 +56,20 @@ def measure(graph: Graph, worker: Worker, units: Sequence[Sequence[str]]) -> Cos
         in_float = {key: seconds(part, "float32", "float32") for key, part in distinct.items()}
         in_int8 = {key: seconds(part, "int8", "int8") for key, part in distinct.items()}
         small, large = (choose(distinct, key=lambda each: _numbers(distinct[each])) for choose in (min, max))
+        float_seconds = seconds(graph, "float32", "float32")
         longer = {key: seconds(distinct[key], "int8", "float32") - in_int8[key] for key in {small, large}}
     fixed = max(longer[small], 0.0) / _edges(distinct[small])
     by_number = max(longer[large] - fixed * _edges(distinct[large]), 0.0) / _numbers(distinct[large])
-    return Costs(*(np.array([each[key] for key in keys]) for each in (in_float, in_int8)), fixed, by_number)
+    return Costs(
+        _scaled([in_float[key] for key in keys], float_seconds),
+        _scaled([in_int8[key] for key in keys], int8_seconds),
+        fixed,
+        by_number,
+    )
+
+
+def _scaled(seconds: Sequence[float], total: float) -> np.ndarray:
+    return np.array(seconds) * total / sum(seconds)
 
 
 def _part(graph: Graph, unit: Sequence[str]) -> Graph:

@@ -105,6 +105,8 @@ def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> N
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if options.qat and options.mode != "int8":
         raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
+    if options.mixed and (options.mode != "int8" or options.qat or options.ptq == "plain"):
+        raise InputError("--mixed finds layers for int8 that is tuned and not trained; give --int8 without --qat")
     if options.distill and not options.qat:
         raise InputError("--distill is a way of quantization-aware training; give --qat too")
     if options.distill and not (trained or options.data or options.calibration):

@@ -73,13 +73,12 @@ class Tradeoff:
         int8 = self.costs.in_int8.sum()
         total = int8 + sets @ np.maximum(self.costs.in_float - self.costs.in_int8, LEAST_COST * int8)
         for tensor in self.tensors:
+            conversion = self.costs.conversion + self.costs.conversion_of_a_number * tensor.size
             written = sets[:, tensor.writer] if tensor.writer is not None else np.zeros(len(sets), bool)
             read = sets[:, tensor.readers]
             to_int8 = written & (~read.all(axis=1) | tensor.given_out)
             to_float = ~written & read.any(axis=1)
-            total = total + (to_int8 | to_float) * (
-                self.costs.conversion + self.costs.conversion_of_a_number * tensor.size
-            )
+            total = total + (to_int8 | to_float) * conversion
         return total
 
     def cheapest(self, noise: float, start: np.ndarray) -> np.ndarray | None:
@@ -105,7 +104,7 @@ class Tradeoff:
         return min(reaching, key=lambda each: each[0])[1] if reaching else None
 
     def _runs(self) -> np.ndarray:
-        """Neighbours in order of execution, and all units: bool (runs, units)."""
+        """Neighbours in order of execution, besides no units and all of them: bool (runs, units)."""
         count = len(self.units)
         index = np.arange(count)
         spans = [
@@ -113,7 +112,7 @@ class Tradeoff:
             for first in range(count)
             for length in range(1, min(LONGEST_RUN, count - first) + 1)
         ]
-        return np.array([*spans, np.ones(count, bool)])
+        return np.array([np.zeros(count, bool), *spans, np.ones(count, bool)])
 
 
 @dataclass(frozen=True)

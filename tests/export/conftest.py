@@ -51,6 +51,20 @@ def spoiled(lenet: keras.Model) -> keras.Model:
 
 
 @pytest.fixture
+def cancelling(lenet: keras.Model) -> keras.Model:
+    """LeNet-5 computing the same through sums that outweigh what they carry, in `up`, and are taken off in `down`."""
+    x = lenet.get_layer("f6").output
+    units = x.shape[-1]
+    outweighed, total = np.eye(units) + 20, np.ones((units, 1))
+    x = layers.Dense(units + 1, use_bias=False, name="up")(x)
+    x = layers.Dense(units, use_bias=False, name="down")(x)
+    model = keras.Model(lenet.input, lenet.get_layer("predictions")(x), name="cancelling")
+    model.get_layer("up").set_weights([np.hstack([outweighed, total])])
+    model.get_layer("down").set_weights([np.vstack([np.eye(units), np.full((1, units), -20.0)])])
+    return model
+
+
+@pytest.fixture
 def lived_in() -> Callable[[keras.Model], keras.Model]:
     """Gives a model batch normalizations as after training, not the identity that they start as."""
 

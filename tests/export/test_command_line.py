@@ -48,14 +48,18 @@ def test_a_keras_file_becomes_a_checked_int8_file(model_file: Path, tmp_path: Pa
     assert report["sha256"] == audit(tmp_path / "out" / "digits-int8.tflite").sha256
 
 
-def test_calibration_from_a_folder_and_from_arrays(model_file: Path, mnist: Dataset, tmp_path: Path, capsys) -> None:
-    photos = tmp_path / "photos" / "inner"
-    photos.mkdir(parents=True)
-    images = mnist.calibration.images(slice(20))
+def photos(images: np.ndarray, folder: Path) -> Path:
+    """A folder with gray images as files, one level down."""
+    (folder / "inner").mkdir(parents=True)
     for index, image in enumerate(images):
-        Image.fromarray((image[..., 0] * 255).astype(np.uint8)).save(photos / f"{index}.png")
+        Image.fromarray((image[..., 0] * 255).astype(np.uint8)).save(folder / "inner" / f"{index}.png")
+    return folder
+
+
+def test_calibration_from_a_folder_and_from_arrays(model_file: Path, mnist: Dataset, tmp_path: Path, capsys) -> None:
+    images = mnist.calibration.images(slice(20))
     np.savez(tmp_path / "arrays.npz", image=images)
-    for source in (photos.parent, tmp_path / "arrays.npz"):
+    for source in (photos(images, tmp_path / "photos"), tmp_path / "arrays.npz"):
         code, _, err = run(capsys, model_file, "--int8", "--calibration", source, "--output", tmp_path)
         assert code == 0, err
         report = json.loads((tmp_path / "digits-int8.json").read_text())
@@ -74,6 +78,34 @@ def test_layers_can_be_looked_at_and_kept_in_float(model_file: Path, mnist: Data
     assert f"{report['keep_float']['latency_over_int8']['ratio']:.2f} times as long as all in int8" in out
     (line,) = [line for line in out.splitlines() if line.split()[:2] == ["c3", "c3/1"]]
     assert float(line.split()[-1].strip("*")) > 60  # its own error, in float
+
+
+def test_a_model_is_distilled_on_photos_without_labels(
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys
+) -> None:
+    folder = photos(mnist.calibration.images(slice(16)), tmp_path / "photos")
+    training = ["--qat", "--distill", "--qat-epochs", 2]
+    code, _, err = run(capsys, model_file, "--int8", *training, "--calibration", folder, "--output", tmp_path / "out")
+    assert code == 0, err
+    report = json.loads((tmp_path / "out" / "digits-int8.json").read_text())
+    assert report["qat"]["distilled"]
+    assert len(report["qat"]["history"]) == 2
+    assert report["fully_integer"]
+    assert report["accuracy"] is None
+    assert report["calibration"]["count"] == 16
+    assert (tmp_path / "out" / "digits-int8.keras").is_file()
+
+
+def test_mixed_precision_mends_what_int8_loses(cancelling: keras.Model, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "cancelling.keras"
+    cancelling.save(path)
+    code, out, err = run(capsys, path, "--int8", "--mixed", "--data", "mnist", "--output", tmp_path)
+    assert code == 0, err
+    report = json.loads((tmp_path / "cancelling-int8.json").read_text())
+    assert {"up", "down"} <= set(report["keep_float"]["operations"])
+    assert report["drop"]["points"] <= 1
+    assert "latency over int8" in out
+    assert f"{report['mixed']['sets'][-1]['latency']['ratio']:.2f}" in out
 
 
 def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys) -> None:
@@ -148,6 +180,7 @@ BAD = {
         lambda p, m: ["lenet5", "--weights", "random", "--keep-float", "c1"],
         "layers can be kept in float in int8 files",
     ),
+    "mix in float": (lambda p, m: ["lenet5", "--mixed"], "--mixed finds layers for int8 that is tuned and not trained"),
     "keep what is not there": (
         lambda p, m: ["lenet5", "--weights", "random", "--int8", "--keep-float", "conv1"],
         "the model has no layer 'conv1' to keep in float; near names are ",

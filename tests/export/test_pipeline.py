@@ -60,11 +60,14 @@ def test_int8_file_is_integer_only_and_keeps_its_accuracy(ptq, lenet, mnist, tmp
 
 def test_io_types_and_logits(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
     options = data_of(mnist, 100)
+    sqnr = []
     for io in ("uint8", "float32"):
         report = export_tflite(lenet, tmp_path / f"{io}.tflite", "int8", io=io, worker=worker, **options)
         assert report.input["dtype"] == report.output["dtype"] == io
         assert audit(report.path).float_islands == []
         assert report.fully_integer == (io == "uint8")
+        sqnr.append(report.parity["sqnr_db"])
+    assert sqnr[0] == pytest.approx(sqnr[1], abs=1)  # both before the softmax
     report = export_tflite(lenet, tmp_path / "logits.tflite", "int8", logits=True, worker=worker, **options)
     assert "SOFTMAX" not in report.ops
     assert report.output["scale"] > 1 / 256
