@@ -94,19 +94,18 @@ def _pixels(model: keras.Model) -> str:
     return "×".join(str(side) for side in model.inputs[0].shape[1:])
 
 
-def make(build: Callable[[], Subject], folder: Path, worker: Worker) -> dict[str, Any]:
+def make(build: Callable[[], Subject], folder: Path) -> dict[str, Any]:
     """A subject's files, and their reports by mode."""
-    subject = build()
-    reports: dict[str, dict[str, Any]] = {}
-    for mode, settings in MODES.items():
-        if mode in OF_TRAINED and subject.qat is None:
-            continue
-        if "qat" in settings:
-            settings = settings | {"qat": subject.qat}
-        path = folder / f"{mode}.tflite"
-        reports[mode] = asdict(
-            export_tflite(subject.model, path, gate=False, worker=worker, **settings, **subject.data)
-        )
+    subject, reports = build(), {}
+    with Worker() as worker:
+        for mode, settings in MODES.items():
+            if mode in OF_TRAINED and subject.qat is None:
+                continue
+            if "qat" in settings:
+                settings = settings | {"qat": subject.qat}
+            path = folder / f"{mode}.tflite"
+            report = export_tflite(subject.model, path, gate=False, worker=worker, **settings, **subject.data)
+            reports[mode] = asdict(report)
     return {"title": subject.title, "reports": reports}
 
 
@@ -130,11 +129,10 @@ def main() -> None:
     makers = {f"{name}-trained": lambda name=name: trained(name, options.epochs) for name in TRAINED}
     makers |= {f"{name}-random": lambda name=name: random(name) for name in options.models}
     made = {}
-    with Worker() as worker:
-        for name, build in makers.items():
-            folder = options.output / name
-            folder.mkdir(parents=True, exist_ok=True)
-            made[name] = kept(folder / "reports.json", make, build, folder, worker)
+    for name, build in makers.items():
+        folder = options.output / name
+        folder.mkdir(parents=True, exist_ok=True)
+        made[name] = kept(folder / "reports.json", make, build, folder)
     if options.make_only:
         return
     head, rows = HEAD.format(rounds=options.rounds, epochs=options.epochs), []
