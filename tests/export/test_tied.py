@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export import FineTuning, Pruning, Worker, export_tflite, passes, verify
+from export import FineTuning, Worker, export_tflite, passes, verify
 from export.reader import read_graph
 from export.samples import smooth_images
 
@@ -48,14 +48,10 @@ def pairs() -> dict:
     }
 
 
-@pytest.mark.parametrize("structured", [False, True])
-def test_both_places_train_one_set_of_weights(structured: bool, pairs: dict, tmp_path: Path, worker: Worker) -> None:
+def test_both_places_train_one_set_of_weights(pairs: dict, tmp_path: Path, worker: Worker) -> None:
     model, training = siamese(), pairs.pop("training")
     before = model.get_layer("block").get_layer("convolution").get_weights()[0]
-    structure = {"prune": Pruning(training)} if structured else {}
-    report = export_tflite(
-        model, tmp_path / "a.tflite", "int8", qat=training, gate=False, worker=worker, **structure, **pairs
-    )
+    report = export_tflite(model, tmp_path / "a.tflite", "int8", qat=training, gate=False, worker=worker, **pairs)
     assert report.fully_integer
     assert report.parity["sqnr_db"] > 15
     carried = keras.saving.load_model(report.keras_model)
@@ -66,8 +62,6 @@ def test_both_places_train_one_set_of_weights(structured: bool, pairs: dict, tmp
     samples = [array[:8] for array in pairs["calibration"]]
     found = worker.evaluate(graph, graph.outputs, samples)
     assert verify.relative_rms(verify.keras_outputs(carried, samples), found) <= 1e-5
-    if structured:
-        assert {"block/convolution", "block/convolution/1"} <= set(report.structure["left_alone"])
 
 
 def test_what_shares_all_its_weights_is_tied() -> None:
@@ -81,6 +75,7 @@ def test_what_shares_all_its_weights_is_tied() -> None:
         "embedding/1": "embedding",
     }
     assert graph.operations["block/convolution/1"].trainable == ["kernel", "bias"]
+    assert not any(graph.operations[name].compressible for name in tied)
 
 
 def test_places_with_different_normalizations_are_left_as_they_are() -> None:
