@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from export import fine_tuning, quantize, tuning
+from export.fine_tuning import FineTuning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.quantize import Ranges
 from export.reference import correct, share
 from export.run import Run
-from export.tuning import PostTraining
+from export.tuning import Lessons, PostTraining
+
+MOST_LESSONS = 600  # for channels alone, before kernels are trained; as many as half of the training
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
             in_float,
             _steps(run),
             carried=options.qat is not None,
+            lessons=_lessons(options.qat),
         )
     prepared = Prepared(tuned.graph, graph, in_float, tuned.ranges, tuned.unrounded, tuned.record)
     return _trained(run, prepared) if options.qat else prepared
@@ -82,6 +87,14 @@ def _steps(run: Run) -> PostTraining:
     if options.ptq == "plain" or options.prune or options.cluster:
         return tuning.CALIBRATION_ALONE
     return options.ptq if isinstance(options.ptq, PostTraining) else PostTraining()
+
+
+def _lessons(qat: FineTuning | None) -> Lessons | None:
+    """The training images, where what is learned from is the float model."""
+    if qat is None or not qat.distill:
+        return None
+    count = min(MOST_LESSONS, qat.steps_per_epoch * qat.epochs // 2)
+    return Lessons(count, islice(qat.stream(), count))
 
 
 def _trained(run: Run, start: Prepared) -> Prepared:

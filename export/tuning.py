@@ -53,6 +53,14 @@ class PostTraining:
 CALIBRATION_ALONE = PostTraining(equalize=False, center=False, learn=False, round_weights=False)
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """Batches of arrays `input:0`, … to learn channels from, and how many there are."""
+
+    count: int
+    batches: Iterator[Arrays]
+
+
 @dataclass(eq=False)
 class Tuned:
     """A graph that is ready for int8.
@@ -79,6 +87,7 @@ def tune(
     keep_float: Collection[str] = (),
     steps: PostTraining = PostTraining(),
     carried: bool = False,
+    lessons: Lessons | None = None,
 ) -> Tuned:
     """Prepare a graph for int8; `graph` itself is left as it is.
 
@@ -89,6 +98,7 @@ def tune(
         keep_float: operations that stay in float.
         steps: which steps to take.
         carried: change only weights from which a way leads back to the model's variables.
+        lessons: what to learn from; by default the samples, as far as `learning_steps` goes.
     """
     free = _free(graph, carried)
     kernels = [name for name in free if name not in keep_float]
@@ -127,10 +137,12 @@ def tune(
             again = _Channels.of(centered, worker, seen, free)
             centered = again.equalized(centered, EQUALIZATIONS[equalization])
         start = better("centered", calibrated(centered)[statistic], start)
-    count = learning_steps(graph, len(seen[0]))
-    if steps.learn and count:
-        noise = 10 ** (-judge(start) / 20)
-        start = better("learned", _learned(start, graph, worker, seen, keep_float, channels, count, noise), start)
+    if steps.learn:
+        count = learning_steps(graph, len(seen[0]))
+        lessons = lessons or Lessons(count, _shuffled(seen, count))
+        if lessons.count:
+            noise = 10 ** (-judge(start) / 20)
+            start = better("learned", _learned(start, graph, worker, lessons, keep_float, channels, noise), start)
     result = start
     if steps != CALIBRATION_ALONE:
         result = rounded([])
@@ -281,10 +293,9 @@ def _learned(
     start: Tuned,
     teacher: Graph,
     worker: Worker,
-    samples: Inputs,
+    lessons: Lessons,
     keep_float: Collection[str],
     channels: _Channels,
-    count: int,
     noise: float,
 ) -> Tuned:
     """`start` with channels, biases and ranges that bring its logits closer to the float graph's.
@@ -294,8 +305,8 @@ def _learned(
     weights, result = worker.train(
         "learn_channels",
         start.graph,
-        {"steps_per_epoch": count, "epochs": 1, "pace": min(1.0, noise / NOISE_AT_FULL_PACE)},
-        _shuffled(samples, count),
+        {"steps_per_epoch": lessons.count, "epochs": 1, "pace": min(1.0, noise / NOISE_AT_FULL_PACE)},
+        lessons.batches,
         teacher=teacher,
         ranges=start.ranges,
         shared=quantize.learnable(start.graph, start.ranges, keep_float),

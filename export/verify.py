@@ -16,7 +16,7 @@ from export.interpreter import Interpreter
 from export.samples import Images, Inputs, batches
 
 SURE = 0.5
-GRAPH_PARITY = 1e-5
+GRAPH_PARITY = 1e-4  # a mistake makes more; Keras's own float32 is up to 1.9e-5 from float64 (ResNet50 on photos)
 FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
 INTEGER_MODES = ("int8", "int16x8")
 LEAST_SQNR_DB = 10.0

@@ -40,11 +40,11 @@ def lenet(mnist: Dataset, trained_weights: list[np.ndarray]) -> keras.Model:
 
 @pytest.fixture
 def spoiled(lenet: keras.Model) -> keras.Model:
-    """LeNet-5 computing the same through values near 1e4, which 8 bits cannot resolve."""
+    """LeNet-5 computing the same through values near 1e4, which 8 bits cannot resolve, and a ReLU that holds them."""
     x = lenet.get_layer("f6").output
     units = x.shape[-1]
     for name, bias in (("up", 1e4), ("down", -1e4)):
-        layer = layers.Dense(units, name=name)
+        layer = layers.Dense(units, name=name, activation="relu" if bias > 0 else None)
         x = layer(x)
         layer.set_weights([np.eye(units, dtype=np.float32), np.full(units, bias, np.float32)])
     return keras.Model(lenet.input, lenet.get_layer("predictions")(x), name="spoiled")

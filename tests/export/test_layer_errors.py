@@ -38,7 +38,7 @@ def test_the_layer_that_hurts_is_named(spoiled: keras.Model, mnist: Dataset, tmp
         worker=worker,
     )
     rows = {row["operation"]: row for row in report.layers["rows"]}
-    assert report.layers["worst"] == "down"
+    assert report.layers["worst_own"] == "down"
     assert rows["f6/1"]["sqnr_db"] > 20 > rows["down"]["sqnr_db"]
     assert rows["f6/1"]["fused"] == ["f6"]
     show_layers(report.layers)
