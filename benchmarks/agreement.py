@@ -35,6 +35,7 @@ MADE = {
     "ours": ("ours", "int8"),
     "ours, calibration alone": ("ours, calibration alone", "int8"),
     "ours, not equalized": ("ours, not equalized", "int8"),
+    "ours, not centered": ("ours, not centered", "int8"),
     "ours, not rounded": ("ours, not rounded", "int8"),
     "ours, not learned": ("ours, not learned", "int8"),
     "ours, dynamic": ("ours", "dynamic"),

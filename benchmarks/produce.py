@@ -30,6 +30,7 @@ from random_weights import live_in  # noqa: E402
 
 import keras_classics as kc  # noqa: E402
 from export import PostTraining, Worker, export_tflite  # noqa: E402
+from export.tuning import CALIBRATION_ALONE  # noqa: E402
 
 LIVED_IN = 32
 
@@ -99,8 +100,9 @@ def _signature(path: Path) -> tuple[str, str]:
 PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "ours": lambda: ours("tuned"),
     "ours, plain": lambda: ours("plain"),
-    "ours, calibration alone": lambda: ours(PostTraining(equalize=False, round_weights=False, learn=False)),
+    "ours, calibration alone": lambda: ours(CALIBRATION_ALONE),
     "ours, not equalized": lambda: ours(PostTraining(equalize=False)),
+    "ours, not centered": lambda: ours(PostTraining(center=False)),
     "ours, not rounded": lambda: ours(PostTraining(round_weights=False)),
     "ours, not learned": lambda: ours(PostTraining(learn=False)),
     "converter": lambda: stock,
