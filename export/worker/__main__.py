@@ -48,6 +48,7 @@ def main() -> None:
             del result, result_arrays
         del header, arrays
         gc.collect()  # TensorFlow's functions refer to themselves and hold a copy of the weights
+        gc.freeze()  # what training leaves behind in TensorFlow would be searched after every later call
 
 
 class Connection:

@@ -141,6 +141,8 @@ def fit(
     groups = [(list(group), rate) for group, rate in variables if group]
     schedules = [tf_keras.optimizers.schedules.CosineDecay(rate, per_epoch * epochs) for _, rate in groups]
     optimizers = [tf_keras.optimizers.Adam(schedule) for schedule in schedules]
+    for optimizer, (group, _) in zip(optimizers, groups, strict=True):
+        optimizer.build(group)
     everything = [variable for group, _ in groups for variable in group]
 
     @tf.function(reduce_retracing=True, autograph=False)
