@@ -183,6 +183,7 @@ def test_cutting_the_softmax_leaves_logits(worker: Worker) -> None:
 
 
 def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_path: Path, worker: Worker) -> None:
+    keras.utils.set_random_seed(0)
     image = layers.Input((16, 16, 3))
     x = layers.Conv2D(8, 3)(norm()(layers.Rescaling(2.0, -1.0)(image)))
     x = layers.Conv2DTranspose(6, 3, strides=2, use_bias=False)(layers.PReLU(shared_axes=[1, 2])(x))
