@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -119,16 +119,6 @@ def can_run(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> b
                 if given * greatest / GREATEST_WEIGHT / result >= MOST_STEPS_OF_OUTPUT:
                     return False
     return True
-
-
-def output_step(graph: Graph, ranges: Mapping[str, tuple[float, float]], name: str) -> float:
-    """What one unit is worth in the tensor that the operation's output becomes."""
-    readers = graph.consumers()
-    reached = name
-    while reached not in ranges and readers[reached]:
-        reached = readers[reached][0].name
-    low, high = ranges.get(reached, (0.0, float(np.abs(graph.operations[name].weights["bias"]).max())))
-    return max(high - low, 1e-6) / STEPS
 
 
 def learnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> dict[str, str]:

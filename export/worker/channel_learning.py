@@ -14,11 +14,10 @@ import tensorflow as tf
 
 from export.equalize import SCALABLE, input_channels, output_channels
 from export.graph import Graph
-from export.quantize import output_step
 from export.shifting import offsets, summed_axes
 from export.wire import Arrays
 from export.worker import frozen, training
-from export.worker.learned_ranges import LearnedRanges, Ranges, fake_quantize
+from export.worker.learned_ranges import LearnedRanges, Ranges, fake_quantize, output_step
 
 # Of Adam: factors and ranges by their logarithms, offsets and biases in steps of the tensor that they are added to.
 FACTOR_LEARNING_RATE = 0.01

@@ -15,10 +15,9 @@ import tensorflow as tf
 import tf_keras
 
 from export.graph import Graph
-from export.quantize import output_step
 from export.wire import Arrays
 from export.worker import frozen, training
-from export.worker.learned_ranges import LearnedRanges, fake_quantize
+from export.worker.learned_ranges import LearnedRanges, fake_quantize, output_step
 from export.worker.quantized_training import QuantizedOperation, Ranges, quantization, quantizers
 from export.worker.rounding import GREATEST, kernel_steps
 

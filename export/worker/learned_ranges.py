@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.graph import Graph
+
 STEPS = 255
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -42,6 +44,16 @@ class LearnedRanges:
     def values(self) -> dict[str, tuple[float, float]]:
         """All ranges as they are now."""
         return {name: (float(low), float(high)) for name, (low, high) in self.tensors().items()}
+
+
+def output_step(graph: Graph, ranges: Ranges, name: str) -> float:
+    """What one unit is worth in the tensor that the output of an operation with a bias becomes."""
+    readers = graph.consumers()
+    reached = name
+    while reached not in ranges and readers[reached]:
+        reached = readers[reached][0].name
+    low, high = ranges.get(reached, (0.0, float(np.abs(graph.operations[name].weights["bias"]).max())))
+    return max(high - low, 1e-6) / STEPS
 
 
 def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
