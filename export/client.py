@@ -40,8 +40,10 @@ class Worker:
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._folder = tempfile.TemporaryDirectory()
         started = time.perf_counter()
-        # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own.
-        environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
+        # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own. TensorFlow may load
+        # Keras 3 beside it, which must not bring the caller's backend along.
+        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "1"}
+        environment |= {"TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
         # A folder called `export` where the user stands must not be taken for this package.
         ours = str(Path(__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
