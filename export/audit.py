@@ -19,6 +19,7 @@ FLOATS = ("FLOAT32", "FLOAT16")
 STRUCTURED = ("CONV_2D", "FULLY_CONNECTED")  # output channels are the kernels' first axis
 FEW_VALUES = 256
 QUICK_TO_COMPRESS = 64_000_000  # bytes, some two seconds
+LEAST_SPARSITY = 0.01  # that helps compression: a few weights are zero by chance
 NUMPY_TYPES = {"INT8": np.int8, "FLOAT32": np.float32, "FLOAT16": np.float16}
 
 
@@ -87,7 +88,7 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     weights = [values for _, values in _kernels(model)]
     sparsity = sum(int((kernel == 0).sum()) for kernel in weights) / max(1, sum(kernel.size for kernel in weights))
     values_per_channel = _most_values(weights)
-    compressible = sparsity > 0 or values_per_channel is not None or len(content) <= QUICK_TO_COMPRESS
+    compressible = sparsity >= LEAST_SPARSITY or values_per_channel is not None or len(content) <= QUICK_TO_COMPRESS
     return Audit(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),

@@ -210,7 +210,10 @@ def _find(operation: Any) -> Bridge | None:
 def to_numpy(value: Any) -> Any:
     """A backend's tensor or variable as an array; anything else as it is."""
     if isinstance(value, keras.Variable) and keras.backend.backend() == "tensorflow":
-        return np.asarray(value.value)  # shares memory, which TensorFlow copies when it writes
+        # `numpy.asarray` would copy it; this shares memory, which TensorFlow copies before it writes.
+        array = value.value.read_value().__array__()
+        array.setflags(write=False)
+        return array
     foreign = isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
     return keras.ops.convert_to_numpy(value) if foreign else value
 

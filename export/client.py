@@ -16,10 +16,15 @@ from export.errors import ConversionError, InputError
 from export.graph import Graph
 
 Progress = Callable[[Mapping[str, Any]], None]
+# TensorFlow keeps each function that was trained, with the weights in it, until its process ends.
+A_TRAINING = 3e7  # bytes, besides the weights
+MOST_KEPT = 1e9  # bytes
 
 
 class Worker:
     """A worker process, for use in a `with` statement. One serves any number of calls.
+
+    After trainings that have left much behind in its memory another process takes over.
 
     Attributes:
         versions: of TensorFlow, tf_keras and TF-MOT in the worker.
@@ -39,11 +44,16 @@ class Worker:
         self._progress = progress or (lambda message: None)
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._folder = tempfile.TemporaryDirectory()
+        self._verbose = verbose
+        self._start()
+
+    def _start(self) -> None:
         started = time.perf_counter()
         # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own. TensorFlow may load
         # Keras 3 beside it, which must not bring the caller's backend along.
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "1"}
-        environment |= {"TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
+        environment |= {"TF_CPP_MIN_LOG_LEVEL": "0" if self._verbose else "3"}
+        environment |= {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}  # its own one keeps what memory it once had
         # A folder called `export` where the user stands must not be taken for this package.
         ours = str(Path(__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
@@ -54,16 +64,20 @@ class Worker:
             stderr=self._log,
             env=environment,
         )
+        self._kept = 0.0
         ready = self._receive()[0]
         self.versions: dict[str, str] = ready["ready"]
         self.start_seconds = time.perf_counter() - started
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self._stop()
         self._folder.cleanup()
         if self._log is not None:
             self._log.close()
@@ -133,10 +147,15 @@ class Worker:
             The new weights, named as `Graph.weights` does, and what else the call gives: `history`, the mean
             loss of each epoch, and `ranges` where these were learned.
         """
+        if self._kept > MOST_KEPT:
+            self._stop()
+            self._start()
         arrays: wire.Arrays = {}
         if teacher:
             rest["teacher"] = teacher.header()
             arrays = {f"teacher/{name}": array for name, array in teacher.weights().items()}
+        given = [*graph.weights().values(), *arrays.values()]
+        self._kept += A_TRAINING + sum(array.nbytes for array in given)
         result, weights = self._call({"call": method, "options": options, **rest}, graph, [], arrays, batches)
         return weights, result
 

@@ -48,3 +48,21 @@ def test_a_missing_converter_is_an_error_with_the_mend(monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(InputError, match=r"No module named 'tensorflow'.*pip install 'keras-classics\[export\]'"):
         Worker()
+
+
+def test_another_process_takes_over_before_trainings_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.client.MOST_KEPT", 0)
+    graph = small_graph()
+    images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
+    training = FineTuning.on_arrays(images, np.arange(8) % 3, batch_size=4)
+    options = training.options() | {"preserve_sparsity": False, "preserve_clusters": False}
+    trained, processes = [], []
+    with Worker() as worker:
+        ranges = calibrations(graph, worker, [images], None)["mean"]
+        for _ in range(2):
+            settings = {"ranges": ranges, "keep_float": []}
+            trained.append(worker.train("train_quantized", graph, options, training.stream(), **settings)[0])
+            processes.append(worker._process.pid)
+    assert processes[0] != processes[1]
+    for name, array in trained[0].items():
+        np.testing.assert_array_equal(array, trained[1][name])
