@@ -1,6 +1,8 @@
 """One worker and one trained LeNet-5 for all export tests."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -64,20 +66,13 @@ def cancelling(lenet: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.fixture
-def lived_in() -> Callable[[keras.Model], keras.Model]:
-    """Gives a model batch normalizations as after training, not the identity that they start as."""
-
-    def change(model: keras.Model) -> keras.Model:
-        random = np.random.default_rng(0)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                size = layer.moving_mean.shape
-                layer.moving_mean.assign(random.normal(0, 0.1, size))
-                layer.moving_variance.assign(random.uniform(0.5, 1.5, size))
-                for variable, values in ((layer.gamma, (0.5, 1.5)), (layer.beta, (-0.2, 0.2))):
-                    if variable is not None:
-                        variable.assign(random.uniform(*values, size))
-        return model
-
-    return change
+@pytest.fixture(scope="session")
+def live_in() -> Callable[[keras.Model, np.ndarray], keras.Model]:
+    """`benchmarks/random_weights.py`: gives a model batch normalizations as after training on images."""
+    path = Path(__file__).parents[2] / "benchmarks" / "random_weights.py"
+    spec = importlib.util.spec_from_file_location("random_weights", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.live_in

@@ -43,11 +43,12 @@ def photos(side: int, low: float, high: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
 )
-def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker, lived_in) -> None:
+def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker, live_in) -> None:
     side, input_range = ARCHITECTURES[name]
     keras.utils.set_random_seed(0)
-    model = lived_in(getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10))
     images = photos(side, *input_range)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
+    live_in(model, images)
     report = export_tflite(model, tmp_path / "float.tflite", evaluation=None, worker=worker)
     assert report.parity["relative_rms"] <= 1e-4
     report = export_tflite(

@@ -32,13 +32,13 @@ FAST = ("lenet5 1998", "resnet18 padded", "googlenet")
 @pytest.mark.parametrize(
     "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in SMALL]
 )
-def test_small_model_goes_through(case: str, tmp_path: Path, worker: Worker, lived_in) -> None:
+def test_small_model_goes_through(case: str, tmp_path: Path, worker: Worker, live_in) -> None:
     name = case.split()[0]
     arguments = {"input_shape": registry.entry(name).small_input_shape, "classes": 10} | SMALL[case]
-    model = lived_in(kc.create_model(name, **arguments))
+    images = smooth_images(arguments["input_shape"])
+    model = live_in(kc.create_model(name, **arguments), images)
     report = export_tflite(model, tmp_path / "float.tflite", worker=worker)
     assert report.parity["relative_rms"] <= 5e-5
-    images = smooth_images(arguments["input_shape"])
     report = export_tflite(model, tmp_path / "int8.tflite", "int8", calibration=images, worker=worker)
     assert report.fully_integer
     assert report.parity["sqnr_db"] >= 10

@@ -10,9 +10,10 @@ from keras_classics.parts import Dataset
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
-def test_every_operation_is_found_in_the_file(io: str, mnist: Dataset, tmp_path, worker: Worker, lived_in) -> None:
-    model = lived_in(train.build("mobilenet_v2", mnist))
-    options = {"calibration": mnist.calibration.images(slice(16)), "gate": False, "layers": True, "worker": worker}
+def test_every_operation_is_found_in_the_file(io: str, mnist: Dataset, tmp_path, worker: Worker, live_in) -> None:
+    images = mnist.calibration.images(slice(16))
+    model = live_in(train.build("mobilenet_v2", mnist), images)
+    options = {"calibration": images, "gate": False, "layers": True, "worker": worker}
     exact = export_tflite(model, tmp_path / "float.tflite", **options).layers
     layers = [layer.name for layer in model.layers if not layer.name.endswith(("_norm", "dropout"))]
     told = [name for row in exact["rows"] for name in (*row["fused"], row["operation"])]
