@@ -1,0 +1,72 @@
+"""A byte stream between the host and one service of the test device."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from android_bench.testing import protocol
+from android_bench.testing.protocol import Message
+
+if TYPE_CHECKING:
+    from android_bench.testing.connection import Connection
+    from android_bench.testing.device import TestDevice
+
+
+class Stream:
+    """One service that a host opened. `run` serves it in a thread of its own."""
+
+    def __init__(self, connection: Connection, local: int, remote: int, argument: str):
+        self.connection = connection
+        self.argument = argument
+        self.acknowledged = threading.Semaphore(1)
+        self._local = local
+        self._remote = remote
+        self._incoming = bytearray()
+        self._arrived = threading.Condition()
+        self._closed = False
+
+    @property
+    def device(self) -> TestDevice:
+        return self.connection.device
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+    def received(self, content: bytes) -> None:
+        """Keep what the host sent until `read` takes it."""
+        with self._arrived:
+            self._incoming += content
+            self._arrived.notify_all()
+
+    def read(self, size: int) -> bytes | None:
+        """Return exactly `size` bytes from the host, or None where it closed the stream."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: len(self._incoming) >= size or self._closed)
+            if len(self._incoming) < size:
+                return None
+            content = bytes(self._incoming[:size])
+            del self._incoming[:size]
+            return content
+
+    def write(self, content: bytes) -> None:
+        """Send `content` in packets, each after the host acknowledged the one before."""
+        for start in range(0, len(content), protocol.MAXIMUM_DATA):
+            self.acknowledged.acquire()
+            if self._closed:
+                return
+            part = content[start : start + protocol.MAXIMUM_DATA]
+            self.connection.send(Message(protocol.WRTE, self._local, self._remote, part))
+
+    def finish(self) -> None:
+        """Close the stream from the device's side."""
+        if not self._closed:
+            self.acknowledged.acquire()
+            self.connection.send(Message(protocol.CLSE, self._local, self._remote))
+
+    def close(self) -> None:
+        """The host has closed the stream."""
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
+        self.acknowledged.release()

@@ -1,0 +1,188 @@
+"""What `run` refuses on this machine, and what it keeps of what it measured before."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from android_bench import results
+from android_bench.__main__ import main, refuse_disturbance
+from android_bench.errors import InputError, Refused
+from android_bench.jobs import Configuration, Job, Measurement
+from android_bench.measure import Plan, measure
+from android_bench.model_file import open_model
+from android_bench.runners import protocol
+from android_bench.targets.local import LocalTarget
+
+pytestmark = pytest.mark.usefixtures("litert")
+FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
+LITERT = Configuration("litert", "xnnpack", 1)
+
+
+def run(*words):
+    return main(["run", *map(str, words)])
+
+
+def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(models, tmp_path, capsys, old_runtime_python):
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
+    assert run(models / "dynamic.tflite", models / "float32.tflite", *words, *FEW, "--output", output) == 2
+    assert {row.model for row in results.read(output)} == {"float32"}
+    error = capsys.readouterr().err.strip()
+    assert "does not know FULLY_CONNECTED version 12" in error
+    assert "\n" not in error
+
+
+def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys):
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    flatbuffers = pytest.importorskip("flatbuffers")
+    model = schema.ModelT.InitFromPackedBuf((models / "int8.tflite").read_bytes())
+    (code,) = [each for each in model.operatorCodes if each.builtinCode == schema.BuiltinOperator.FULLY_CONNECTED]
+    code.version = 99
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "future.tflite").write_bytes(builder.Output())
+    assert run(tmp_path / "future.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
+    error = capsys.readouterr().err.strip()
+    assert "does not know FULLY_CONNECTED version 99" in error
+    assert "\n" not in error
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_a_c_library_older_than_the_runtime_is_named(models):
+    job = Job(open_model(models / "int8.tflite"), LITERT, None, 1, 0, 60)
+    message = "/lib/libc.so.6: version `GLIBC_2.34' not found (required by libLiteRt.so)"
+    document = json.dumps({"error": {"kind": "runtime", "message": message}})
+    with pytest.raises(InputError, match=r"needs GLIBC_2\.34, and its C library is older; take tflite-runtime"):
+        protocol.document(job, document, "", 1, "ssh:pi")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "does not exist"), (b"", "is empty"), (b"PK\3\4 not a model", "not a TFLite file")],
+)
+def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, content, message):
+    model = tmp_path / "model.tflite"
+    if content is not None:
+        model.write_bytes(content)
+    assert run(model, "--output", tmp_path / "out" / "results.jsonl") == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", *FEW, "--output", output) == 0
+    before = output.read_bytes()
+    whole = (models / "int8.tflite").read_bytes()
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert run(cut, *FEW, "--output", output) == 2
+    assert "cut off or damaged" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--threads", "5000"], "5000 threads on"),
+        (["--cpus", "1", "--threads", "2"], "2 threads on 1 usable cores"),
+        (["--cpus", "1" + "0" * 40], "cannot be used on this machine"),
+        (["--cpus", "zz"], "no hexadecimal mask"),
+        (["--runs", "0"], "not at least 1"),
+        (["--runtime", "onnx"], "invalid choice"),
+        (["--runtime", "tflite-runtime", "--tflite-runtime-python", "/nowhere/python"], "is no Python to run"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words, message):
+    output = tmp_path / "results.jsonl"
+    assert run(models / "int8.tflite", *words, "--output", output) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not output.exists()
+
+
+def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsys):
+    output = tmp_path / "results.jsonl"
+    words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", sys.executable, *FEW]
+    assert run(models / "int8.tflite", *words, "--output", output) == 2
+    assert "pip install tflite-runtime" in capsys.readouterr().err
+
+
+class Device(LocalTarget):
+    """This machine, with a fault in what comes back."""
+
+    name = "faulty"
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def run(self, job):
+        return self.fault(super().run(job))
+
+
+def test_this_machine_is_measured_alone(models, tmp_path, capsys):
+    twice = ["--target", "local", "--target", "local"]
+    assert run(*twice, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 0
+    assert len(results.read(tmp_path / "results.jsonl")) == 2
+    with pytest.raises(InputError, match="run it on its own"):
+        refuse_disturbance([LocalTarget(), Device(None)])
+    with pytest.raises(InputError, match="named twice"):
+        refuse_disturbance([Device(None), Device(None)])
+
+
+def measured(target, models, tmp_path):
+    rows = []
+    files = [open_model(models / name) for name in ("float32.tflite", "int8.tflite")]
+    try:
+        for row in measure(target, files, [LITERT], Plan(2, runs=2, warmup=0), tmp_path / "results.jsonl"):
+            rows.append(row)
+    finally:
+        target.rows = rows
+
+
+def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_path):
+    def wrong_integers(measurement):
+        if measurement.document["outputs"][0]["dtype"] != "int8":
+            return measurement
+        output = np.frombuffer(measurement.output, np.int8)
+        return Measurement(measurement.document, np.roll(output, 1).tobytes())
+
+    with pytest.raises(Refused, match="its latency is withheld") as caught:
+        measured(Device(wrong_integers), models, tmp_path)
+    assert "int8.tflite" in str(caught.value)
+    assert "float32.tflite" not in str(caught.value)
+    assert [row.model for row in results.read(tmp_path / "results.jsonl")] == ["float32", "float32"]
+
+
+def test_a_file_that_changes_under_way_gets_no_row(models, tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes((models / "int8.tflite").read_bytes())
+
+    def replace_file(measurement):
+        model.write_bytes((models / "float32.tflite").read_bytes())
+        return measurement
+
+    with pytest.raises(InputError, match="changed while it was measured"):
+        list(measure(Device(replace_file), [open_model(model)], [LITERT], Plan(1, 1, 0), tmp_path / "results.jsonl"))
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_a_device_that_goes_away_leaves_the_rows_before_it(models, tmp_path):
+    calls = []
+
+    def vanish(measurement):
+        calls.append(measurement)
+        if len(calls) > 1:
+            raise InputError("device offline")
+        return measurement
+
+    with pytest.raises(InputError, match="device offline"):
+        measured(Device(vanish), models, tmp_path)
+    assert len(results.read(tmp_path / "results.jsonl")) == 1
