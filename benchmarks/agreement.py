@@ -40,6 +40,7 @@ MADE = {
     "ours, not learned": ("ours, not learned", "int8"),
     "ours, dynamic": ("ours", "dynamic"),
     "LiteRT quantizer, dynamic": ("LiteRT quantizer", "dynamic"),
+    "LiteRT quantizer, dynamic, depthwise in float": ("LiteRT quantizer, depthwise in float", "dynamic"),
 }
 
 

@@ -90,6 +90,24 @@ def quantizer(model: keras.Model, mode: str, samples: np.ndarray, output: Path) 
     output.write_bytes(bytes(result.quantized_model))
 
 
+def selective(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
+    """The LiteRT quantizer's dynamic range without depthwise convolutions, which stay in float."""
+    from litert_quantizer import algorithm_manager, recipe
+    from litert_quantizer.qtyping import TFLOperationName
+    from litert_quantizer.quantizer import Quantizer
+
+    stock(model, "float32", samples, output)
+    found = Quantizer(bytearray(output.read_bytes()))
+    found.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+    found.update_quantization_recipe(
+        regex=".*",
+        operation_name=TFLOperationName.DEPTHWISE_CONV_2D,
+        algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
+    )
+    result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
+    output.write_bytes(bytes(result.quantized_model))
+
+
 def _signature(path: Path) -> tuple[str, str]:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -108,6 +126,7 @@ PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "converter": lambda: stock,
     "Keras": lambda: keras_export,
     "LiteRT quantizer": lambda: quantizer,
+    "LiteRT quantizer, depthwise in float": lambda: selective,
     "applications": lambda: stock,
 }
 APPLICATIONS = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from export import fine_tuning, quantize, tuning
-from export.fine_tuning import FineTuning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.quantize import Ranges
@@ -17,7 +16,7 @@ from export.reference import correct, share
 from export.run import Run
 from export.tuning import Lessons, PostTraining
 
-MOST_LESSONS = 600  # for channels alone, before kernels are trained; as many as half of the training
+LONGER_IN_TRAINING = 4  # than post-training quantization learns channels, before kernels are trained
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
             in_float,
             _steps(run),
             carried=options.qat is not None,
-            lessons=_lessons(options.qat),
+            lessons=_lessons(run),
         )
     prepared = Prepared(tuned.graph, graph, in_float, tuned.ranges, tuned.unrounded, tuned.record)
     return _trained(run, prepared) if options.qat else prepared
@@ -89,11 +88,13 @@ def _steps(run: Run) -> PostTraining:
     return options.ptq if isinstance(options.ptq, PostTraining) else PostTraining()
 
 
-def _lessons(qat: FineTuning | None) -> Lessons | None:
-    """The training images, where what is learned from is the float model."""
+def _lessons(run: Run) -> Lessons | None:
+    """The training images, where what is learned from is the float model; as many batches as half of the training."""
+    qat = run.options.qat
     if qat is None or not qat.distill:
         return None
-    count = min(MOST_LESSONS, qat.steps_per_epoch * qat.epochs // 2)
+    longest = LONGER_IN_TRAINING * tuning.learning_steps(run.source.graph, len(run.data.calibrating[0]))
+    count = min(longest, qat.steps_per_epoch * qat.epochs // 2)
     return Lessons(count, islice(qat.stream(), count))
 
 

@@ -56,13 +56,24 @@ def output_step(graph: Graph, ranges: Ranges, name: str) -> float:
     return max(high - low, 1e-6) / STEPS
 
 
-def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+@tf.custom_gradient
+def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> Any:
     """8 bits over a range, nudged so that zero is exact, as TFLite will have it.
 
     TensorFlow's own operation tells a range only what it cuts off, so that it can but widen. Here the step
     also learns from what rounding costs (Esser et al. 2020, "Learned Step Size Quantization", section 2.1).
     """
-    step = (high - low) / STEPS
-    zero = tf.stop_gradient(tf.round(-low / step))
-    whole = tf.clip_by_value(values / step, -zero, STEPS - zero)
-    return step * (whole + tf.stop_gradient(tf.round(whole) - whole))
+    low, high = tf.convert_to_tensor(low, tf.float32), tf.convert_to_tensor(high, tf.float32)
+    rounded = tf.quantization.fake_quant_with_min_max_vars(values, low, high)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        operation = tf.quantization.fake_quant_with_min_max_vars_gradient
+        inside, below, above = operation(upstream, values, low, high)
+        span = high - low
+        step = span / STEPS
+        zero = tf.round(-low / step)
+        # A value within the range changes with the step by its rounding error, one beyond it with the range's end.
+        of_span = (tf.reduce_sum(inside * (rounded - values)) + ((STEPS - zero) * above - zero * below) * step) / span
+        return inside, -of_span, of_span
+
+    return rounded, gradient
