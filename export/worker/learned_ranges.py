@@ -19,7 +19,8 @@ class LearnedRanges:
 
     def __init__(self, ranges: Ranges, shared: Mapping[str, str]) -> None:
         """`shared`: for each operation whose range is learned, the one that it shares it with, or itself."""
-        self._ranges, self._shared = ranges, shared
+        self._ranges = {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
+        self._shared = shared
         self._logarithms = {
             root: [tf.Variable(np.log(abs(end)), dtype=tf.float32) if end else None for end in ranges[root]]
             for root in set(shared.values())
@@ -63,7 +64,6 @@ def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> Any:
     TensorFlow's own operation tells a range only what it cuts off, so that it can but widen. Here the step
     also learns from what rounding costs (Esser et al. 2020, "Learned Step Size Quantization", section 2.1).
     """
-    low, high = tf.convert_to_tensor(low, tf.float32), tf.convert_to_tensor(high, tf.float32)
     rounded = tf.quantization.fake_quant_with_min_max_vars(values, low, high)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
