@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--distill", action="store_true", help="with --qat: learn from the float model's outputs; needs no labels"
     )
     quantization.add_argument(
-        "--qat-epochs", type=_positive, metavar="N", help="default 2, or as many as 1600 steps take on --calibration"
+        "--qat-epochs", type=_positive, metavar="N", help="default 2, or as many as 1200 steps take on --calibration"
     )
     quantization.add_argument(
         "--prune", type=_pruning, metavar="SPARSITY", help="train this share of the weights to zero, or 2:4 of them"

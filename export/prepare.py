@@ -29,7 +29,7 @@ FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles an
 PRUNING_EPOCHS = 4
 PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
 QAT_EPOCHS = 2
-DISTILLATION_STEPS = 1600  # on images without labels, of which there are few
+DISTILLATION_STEPS = 1200  # on images without labels, of which there are few
 DISTILLATION_BATCH = 8
 PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 CLUSTERING_EPOCHS = 2
