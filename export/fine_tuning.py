@@ -35,8 +35,9 @@ class FineTuning:
         epochs: how many there are.
         learning_rate: of Adam, decaying to zero along a cosine. Quantization-aware training of kernels
             without a structure measures it in steps of the 8-bit kernel. None takes 0.008 of these, or 5e-4.
-        distill: train towards the float model's outputs instead of the class numbers, which may then be None;
-            half of the batches are blends of their samples. For quantization-aware training.
+        distill: train towards the float model's outputs alone, and not the class numbers, which may then be None;
+            half of the batches are blends of their samples. For quantization-aware training, where the class
+            numbers are otherwise joined by the float model's class probabilities, unless kernels have a structure.
     """
 
     batches: Callable[[int], Batches]
@@ -169,20 +170,21 @@ def train_quantized(
     ranges with them. Operations of `keep_float` are trained as they are.
 
     Args:
-        teacher: the float model, for distillation.
+        teacher: the float model, for distillation; of kernels without a structure, beside labels as well.
 
     Returns:
         The ranges, and for the report what was done.
     """
     settings: dict[str, Any] = {"ranges": ranges, "keep_float": sorted(keep_float)}
-    if training.distill:
+    structured = prune is not None or cluster is not None
+    if training.distill or not structured:
         settings["teacher"] = teacher
-    if prune or cluster:
+    if structured:
         options = training.options() | {"preserve_sparsity": bool(prune), "preserve_clusters": bool(cluster)}
         weights, result = worker.train("train_quantized", graph, options, training.stream(), **settings)
     else:
         settings["shared"] = learnable(graph, ranges, keep_float)
-        options = training.options(GRID_LEARNING_RATE)
+        options = training.options(GRID_LEARNING_RATE) | {"labelled": not training.distill}
         weights, result = worker.train("train_on_grid", graph, options, training.stream(), **settings)
         ranges = {name: (low, high) for name, (low, high) in result["ranges"].items()}
     graph.set_weights(weights)

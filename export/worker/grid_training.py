@@ -34,7 +34,7 @@ def train(
     keep_float: Collection[str],
     options: Mapping[str, Any],
     connection: Any,
-    objective: training.Objective = training.class_loss,
+    objective: training.Objective,
 ) -> tuple[Arrays, Ranges, training.History]:
     """Fine-tune the graph under simulated int8.
 
@@ -43,7 +43,8 @@ def train(
         ranges: of activations, by operation, where they start.
         shared: for each operation whose range is learned, the one that it shares it with, or itself.
         keep_float: operations whose kernels are not quantized.
-        options: those of `training.fit`, and `learning_rate` of the kernels, in their steps.
+        options: those of `training.fit`, `learning_rate` of the kernels, in their steps, and `labelled`: whether
+            there are class numbers.
         objective: the loss.
 
     Returns:
@@ -51,8 +52,7 @@ def train(
     """
     learned = LearnedRanges(ranges, shared)
     # Labels do not say what a range cuts off: trained on them, ranges only widen, and the float model stays close.
-    widening = tf.quantization.fake_quant_with_min_max_vars
-    quantize = widening if objective is training.class_loss else fake_quantize
+    quantize = tf.quantization.fake_quant_with_min_max_vars if options["labelled"] else fake_quantize
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         operation = layer.operation
@@ -80,27 +80,36 @@ def train(
 
 
 def towards(teacher: Graph) -> training.Objective:
-    """The loss that pulls the logits to those of `teacher` in float, without labels.
+    """The loss that pulls the logits to those of `teacher` in float.
 
-    For each sample the squared error relative to the teacher's logits, and of classifiers a little of
-    the divergence between the class probabilities (Hinton et al. 2015).
+    Without labels, for each sample the squared error relative to the teacher's logits, and of classifiers a little
+    of the divergence from the teacher's class probabilities. With labels their cross entropy, and as much of the
+    divergence, which keeps what the float model had learned (Hinton et al. 2015, section 2).
     """
     names = [teacher.logits(name) for name in teacher.outputs]
 
     def loss(inputs: list[tf.Tensor], target: Any, outputs: Any) -> tf.Tensor:
         values = frozen.run(teacher, inputs)
-        total = 0.0
-        for name, found in zip(names, tf.nest.flatten(outputs), strict=True):
-            expected = values[name]
-            axes = list(range(1, expected.shape.rank))
-            power = tf.reduce_sum(tf.square(expected), axes) + tf_keras.backend.epsilon()
-            total += tf.reduce_mean(tf.reduce_sum(tf.square(found - expected), axes) / power)
-            if expected.shape.rank == 2 and expected.shape[1] > 1:
-                logs = tf.nn.log_softmax(expected) - tf.nn.log_softmax(found)
-                total += DIVERGENCE_WEIGHT * tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(expected) * logs, 1))
-        return total
+        pairs = [(values[name], found) for name, found in zip(names, tf.nest.flatten(outputs), strict=True)]
+        if target is not None:
+            return training.class_loss(inputs, target, outputs) + sum(_divergence(*pair) for pair in pairs)
+        return sum(_relative_error(*pair) + DIVERGENCE_WEIGHT * _divergence(*pair) for pair in pairs)
 
     return loss
+
+
+def _relative_error(expected: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    axes = list(range(1, expected.shape.rank))
+    power = tf.reduce_sum(tf.square(expected), axes) + tf_keras.backend.epsilon()
+    return tf.reduce_mean(tf.reduce_sum(tf.square(found - expected), axes) / power)
+
+
+def _divergence(expected: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """Of the class probabilities, the mean over samples; 0 of what are no logits of classes."""
+    if expected.shape.rank != 2 or expected.shape[1] == 1:
+        return tf.constant(0.0)
+    logs = tf.nn.log_softmax(expected) - tf.nn.log_softmax(found)
+    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(expected) * logs, 1))
 
 
 class GridQuantizer(quantizers.Quantizer):
