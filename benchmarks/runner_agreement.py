@@ -51,7 +51,7 @@ def peer(model: ModelFile, folder: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=24)
     options = parser.parse_args()
     models = [open_model(path) for path in options.models]
     table = Table(title=f"{options.rounds} rounds of {RUNS} runs; ratios are to {PEER}", title_justify="left")
