@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-tf = pytest.importorskip("tensorflow")
-
-from export.worker.learned_ranges import STEPS, fake_quantize  # noqa: E402
+STEPS = 255
 
 
 def by_parts(values, low, high):
     """The same from operations whose gradients TensorFlow knows; rounding passes its gradient on."""
+    import tensorflow as tf
+
     step = (high - low) / STEPS
     zero = tf.stop_gradient(tf.round(-low / step))
     whole = tf.clip_by_value(values / step, -zero, STEPS - zero)
@@ -18,6 +18,10 @@ def by_parts(values, low, high):
 
 @pytest.mark.parametrize("limits", [(-1.3, 2.2), (-0.4, 0.1), (0.0, 1.5)])
 def test_values_and_gradients_are_those_of_its_parts(limits: tuple[float, float]) -> None:
+    import tensorflow as tf
+
+    from export.worker.learned_ranges import fake_quantize
+
     random = np.random.default_rng(0)
     steps = random.integers(-400, 400, (40, 50)) + random.uniform(-0.4, 0.4, (40, 50))  # no ties in rounding
     values = tf.constant(steps * (limits[1] - limits[0]) / STEPS, tf.float32)
