@@ -138,13 +138,8 @@ def test_this_machine_is_measured_alone(models, tmp_path, capsys):
 
 
 def measured(target, models, tmp_path):
-    rows = []
     files = [open_model(models / name) for name in ("float32.tflite", "int8.tflite")]
-    try:
-        for row in measure(target, files, [LITERT], Plan(2, runs=2, warmup=0), tmp_path / "results.jsonl"):
-            rows.append(row)
-    finally:
-        target.rows = rows
+    return list(measure(target, files, [LITERT], Plan(2, runs=2, warmup=0), tmp_path / "results.jsonl"))
 
 
 def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_path):
