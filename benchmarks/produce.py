@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,39 +73,29 @@ def keras_export(model: keras.Model, mode: str, samples: np.ndarray, output: Pat
     model.export(output, format="litert", verbose=False, **settings)
 
 
-def quantizer(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
+def quantizer(
+    model: keras.Model, mode: str, samples: np.ndarray, output: Path, depthwise_in_float: bool = False
+) -> None:
     """The LiteRT (AI Edge) quantizer's own recipe, on the converter's float32 file."""
-    from litert_quantizer import recipe
+    from litert_quantizer import algorithm_manager, qtyping, recipe
     from litert_quantizer.quantizer import Quantizer
 
     stock(model, "float32", samples, output)
     found = Quantizer(bytearray(output.read_bytes()))
     if mode == "dynamic":
         found.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+        if depthwise_in_float:
+            found.update_quantization_recipe(
+                regex=".*",
+                operation_name=qtyping.TFLOperationName.DEPTHWISE_CONV_2D,
+                algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
+            )
         result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
     else:
         found.load_quantization_recipe(recipe.static_wi8_ai8())
         key, name = _signature(output)
         ranges = found.calibrate({key: [{name: sample[None]} for sample in samples]}, num_threads=1)
         result = found.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    output.write_bytes(bytes(result.quantized_model))
-
-
-def selective(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
-    """The LiteRT quantizer's dynamic range without depthwise convolutions, which stay in float."""
-    from litert_quantizer import algorithm_manager, recipe
-    from litert_quantizer.qtyping import TFLOperationName
-    from litert_quantizer.quantizer import Quantizer
-
-    stock(model, "float32", samples, output)
-    found = Quantizer(bytearray(output.read_bytes()))
-    found.load_quantization_recipe(recipe.dynamic_wi8_afp32())
-    found.update_quantization_recipe(
-        regex=".*",
-        operation_name=TFLOperationName.DEPTHWISE_CONV_2D,
-        algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
-    )
-    result = found.quantize(enable_progress_bar=False, enable_progress_report=False)
     output.write_bytes(bytes(result.quantized_model))
 
 
@@ -126,7 +117,7 @@ PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "converter": lambda: stock,
     "Keras": lambda: keras_export,
     "LiteRT quantizer": lambda: quantizer,
-    "LiteRT quantizer, depthwise in float": lambda: selective,
+    "LiteRT quantizer, depthwise in float": lambda: partial(quantizer, depthwise_in_float=True),
     "applications": lambda: stock,
 }
 APPLICATIONS = {
