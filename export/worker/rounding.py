@@ -124,7 +124,7 @@ def _rounded(kernel: np.ndarray, steps: np.ndarray, second: np.ndarray) -> np.nd
 
 
 def _inverse_factor(matrix: np.ndarray) -> np.ndarray:
-    """The upper triangle U of the matrix's inverse, Uᵀ U, without the inverse itself: three times as fast.
+    """The upper triangle U of the matrix's inverse, Uᵀ U, without the inverse itself, which would take longer.
 
     The lower factor of the matrix in reverse order is, in reverse order, the inverse of U.
     """
