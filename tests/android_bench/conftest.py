@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from android_bench import results
+from android_bench.__main__ import main
 from android_bench.errors import InputError
 from android_bench.targets.local import RUNNER, tflite_runtime_python
 
@@ -54,6 +55,23 @@ def models(tmp_path_factory):
     script = Path(__file__).parent / "make_models.py"
     subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture
+def run():
+    """`python -m android_bench run` with some words; gives its exit code."""
+    return lambda *words: main(["run", *map(str, words)])
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Gives the one line of standard error since the last look."""
+
+    def read():
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -78,16 +78,6 @@ def shell(server, device, *words):
     return subprocess.run([server, "-s", device.serial, *words], capture_output=True, text=True)
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
-def complaint(capsys):
-    error = capsys.readouterr().err.strip()
-    assert len(error.splitlines()) == 1, error
-    return error
-
-
 def test_adb_speaks_to_it_as_to_a_phone(server, device, tmp_path):
     assert shell(server, device, "shell", "getprop ro.product.model").stdout == "Test Device\n"
     assert shell(server, device, "shell", "echo out; echo err >&2; exit 7").returncode == 7
@@ -114,7 +104,7 @@ def test_paths_do_not_leave_the_device(device):
     assert device.sandbox.path("/../../etc/passwd") == device.sandbox.root / "etc/passwd"
 
 
-def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path, capsys):
+def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", models / "float32.tflite", "--target", "adb", *FEW, "--output", output) == 0
     rows = {row.model: row for row in results.read(output)}
@@ -137,7 +127,9 @@ def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path
     assert not device.sandbox.path(adb.FOLDER).exists()
 
 
-def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(device, models, tmp_path, capsys):
+def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(
+    device, models, tmp_path, capsys, run, complaint
+):
     words = [models / "int8.tflite", "--target", "adb", *FEW, "--keep-files", "--output", tmp_path / "results.jsonl"]
     assert run(*words) == 0
     pushed = {path: path.stat().st_ino for path in device.sandbox.path(adb.FOLDER).rglob("*.tflite")}
@@ -149,16 +141,16 @@ def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(device, 
     model.write_bytes(damaged)
     capsys.readouterr()
     assert run(*words) == 2
-    assert "no space left" in complaint(capsys)
+    assert "no space left" in complaint()
 
 
-def test_a_runner_of_ones_own(device, models, tmp_path, capsys, arm_runner):
+def test_a_runner_of_ones_own(device, models, tmp_path, arm_runner, run, complaint):
     folder = tmp_path / "built"
     words = [models / "int8.tflite", "--target", "adb", "--native-runner", folder, *FEW]
     shutil.copytree(arm_runner.folder, folder)
     (folder / "runner").rename(folder / "program")
     assert run(*words, "--output", tmp_path / "results.jsonl") == 2
-    assert "has no runner" in complaint(capsys)
+    assert "has no runner" in complaint()
     (folder / "runner").write_text(
         '#!/bin/sh\ncd "$(dirname "$0")"\nexec ./ld-linux-aarch64.so.1 --library-path . ./program "$@"\n'
     )
@@ -169,7 +161,7 @@ def test_a_runner_of_ones_own(device, models, tmp_path, capsys, arm_runner):
     assert row.runtime_version.startswith("sha256:")
 
 
-def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path):
+def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     program = double(
         "INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.\n"
@@ -188,7 +180,7 @@ def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path):
     assert not device.sandbox.path(adb.FOLDER).exists()
 
 
-def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, capsys):
+def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, capsys, run):
     battery = device.sandbox.path("/sys/class/power_supply/battery")
     battery.mkdir(parents=True)
     for name, content in {"current_now": "-500000", "voltage_now": "4000000", "status": "Discharging"}.items():
@@ -206,10 +198,10 @@ def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, caps
     assert results.read(tmp_path / "charged.jsonl")[0].energy is None
 
 
-def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_path, capsys, arm_runner):
+def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_path, arm_runner, run, complaint):
     words = [models / "int8.tflite", "--target", "adb", "--delegate", "gpu", *FEW, "--output", tmp_path / "r.jsonl"]
     assert run(*words) == 2
-    assert "--native-runner" in complaint(capsys)
+    assert "--native-runner" in complaint()
     folder = tmp_path / "built"
     shutil.copytree(arm_runner.folder, folder)
     (folder / "runner").rename(folder / "program")
@@ -218,7 +210,7 @@ def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_pat
     )
     (folder / "runner").chmod(0o755)
     assert run(*words, "--native-runner", folder) == 2
-    assert "LiteRT finds no GPU accelerator" in complaint(capsys)
+    assert "LiteRT finds no GPU accelerator" in complaint()
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
@@ -229,18 +221,18 @@ def test_the_runner_builds_with_cmake_too(tmp_path):
     assert json.loads(process.stdout)["error"]["kind"] == "arguments"
 
 
-def test_no_device(server, capsys, models):
+def test_no_device(server, models, run, complaint):
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
-    assert "no Android device" in complaint(capsys)
+    assert "no Android device" in complaint()
 
 
-def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys):
+def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys, run, complaint):
     first, second = plug(), plug(properties={"ro.product.model": "Other"})
     connect(server, first)
     connect(server, second)
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
-    assert "2 devices" in complaint(capsys)
+    assert "2 devices" in complaint()
     assert run(models / "int8.tflite", "--target", f"adb:{second.serial}", *FEW, "--output", output) == 0
     assert results.read(output)[0].device["model"] == "Other"
     capsys.readouterr()
@@ -249,10 +241,10 @@ def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys):
     assert f"adb:{first.serial}" in listed
     assert "Other" in listed
     assert run(models / "int8.tflite", "--target", "adb:nobody", *FEW, "--output", output) == 2
-    assert "no device nobody" in complaint(capsys)
+    assert "no device nobody" in complaint()
 
 
-def test_two_devices_at_once(server, plug, models, tmp_path, capsys):
+def test_two_devices_at_once(server, plug, models, tmp_path, run, complaint):
     first, second = plug(), plug(properties={"ro.product.model": "Other"})
     connect(server, first)
     connect(server, second)
@@ -261,7 +253,7 @@ def test_two_devices_at_once(server, plug, models, tmp_path, capsys):
     targets = ["--target", names[0], "--target", names[1]]
     second.faults.hang_up_at = "ld-linux-aarch64"
     assert run(models / "int8.tflite", *targets, *FEW, "--output", output) == 2
-    assert names[1] in complaint(capsys)
+    assert names[1] in complaint()
     assert [row.target for row in results.read(output)] == names[:1]
     second.faults.hang_up_at = None
     subprocess.run([server, "disconnect", second.serial], capture_output=True)
@@ -270,15 +262,15 @@ def test_two_devices_at_once(server, plug, models, tmp_path, capsys):
     assert [row.target for row in results.read(output)] == names
 
 
-def test_unauthorized(server, plug, models, capsys):
+def test_unauthorized(server, plug, models, run, complaint):
     device = plug()
     device.faults.unauthorized = True
     connect(server, device)
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
-    assert "accept the question on its screen" in complaint(capsys)
+    assert "accept the question on its screen" in complaint()
 
 
-def test_offline(server, plug, models, capsys):
+def test_offline(server, plug, models, run, complaint):
     device = plug()
     device.faults.offline = True
     connecting = subprocess.Popen([server, "connect", device.serial], stdout=subprocess.DEVNULL)
@@ -286,32 +278,32 @@ def test_offline(server, plug, models, capsys):
         while not adb.devices():
             pass
         assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
-        assert f"device {device.serial} is offline: it does not answer" in complaint(capsys)
+        assert f"device {device.serial} is offline: it does not answer" in complaint()
     finally:
         connecting.terminate()
         connecting.wait()
 
 
-def test_a_device_of_32_bits(server, plug, models, capsys):
+def test_a_device_of_32_bits(server, plug, models, run, complaint):
     connect(server, plug(properties={"ro.product.cpu.abilist64": ""}))
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
-    assert "arm64-v8a" in complaint(capsys)
+    assert "arm64-v8a" in complaint()
 
 
-def test_disk_full(device, models, tmp_path, capsys):
+def test_disk_full(device, models, tmp_path, run, complaint):
     device.faults.disk_full = True
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert "no space left" in complaint(capsys)
+    assert "no space left" in complaint()
 
 
-def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, models, tmp_path, capsys):
+def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, models, tmp_path, capsys, run, complaint):
     output = tmp_path / "results.jsonl"
     words = ["--target", f"adb:{device.serial}", "--runs", "2", "--warmup", "0", "--repeats", "1", "--output", output]
     assert run(models / "int8.tflite", *words) == 0
     device.faults.hang_up_at = "ld-linux-aarch64"
     capsys.readouterr()
     assert run(models / "int8.tflite", models / "float32.tflite", *words, "--resume") == 2
-    assert "went away" in complaint(capsys)
+    assert "went away" in complaint()
     assert [row.model for row in results.read(output)] == ["int8"]
     device.faults.hang_up_at = None
     subprocess.run([server, "disconnect", device.serial], capture_output=True)
@@ -320,24 +312,24 @@ def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, model
     assert [row.model for row in results.read(output)] == ["int8", "float32"]
 
 
-def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, capsys):
+def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, run, complaint):
     output = tmp_path / "results.jsonl"
     device.faults.cut_output_at = "ld-linux-aarch64"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
-    assert "no complete result" in complaint(capsys)
+    assert "no complete result" in complaint()
     assert not output.exists()
 
 
-def test_a_slow_link_ends_at_its_timeout(device, models, tmp_path, capsys, monkeypatch):
+def test_a_slow_link_ends_at_its_timeout(device, models, tmp_path, monkeypatch, run, complaint):
     monkeypatch.setattr(adb, "CALL_TIMEOUT", 1.0)
     device.faults.seconds_a_packet = 2.0
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert "took longer than 1 s" in complaint(capsys)
+    assert "took longer than 1 s" in complaint()
 
 
-def test_a_processor_that_computes_wrongly_is_caught(server, plug, models, tmp_path, capsys):
+def test_a_processor_that_computes_wrongly_is_caught(server, plug, models, tmp_path, run, complaint):
     connect(server, plug(cpu="max"))
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 3
-    assert "its latency is withheld" in complaint(capsys)
+    assert "its latency is withheld" in complaint()
     assert not output.exists()

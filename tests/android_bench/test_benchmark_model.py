@@ -62,12 +62,6 @@ def run(program, *words):
     return main(["run", *map(str, words), "--runtime", "benchmark_model", "--benchmark-binary", str(program)])
 
 
-def complaint(capsys):
-    error = capsys.readouterr().err.strip()
-    assert len(error.splitlines()) == 1, error
-    return error
-
-
 def test_statistics_of_its_result_file_and_an_output_that_was_checked(double, right, models, tmp_path, capsys):
     output = tmp_path / "results.jsonl"
     program = double(APPLIED.format("XNNPACK") + OLD, right, RESULT)
@@ -105,19 +99,19 @@ def test_its_flags_and_its_cores(double, right, models, tmp_path):
     assert (row.delegated_nodes, row.partitions) == (0, 0)
 
 
-def test_a_wrong_output_withholds_the_latency(double, right, models, tmp_path, capsys):
+def test_a_wrong_output_withholds_the_latency(double, right, models, tmp_path, complaint):
     output = tmp_path / "results.jsonl"
     program = double(APPLIED.format("XNNPACK") + OLD, right[1:] + right[:1], RESULT)
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 3
-    assert "its latency is withheld" in complaint(capsys)
+    assert "its latency is withheld" in complaint()
     assert not output.exists()
 
 
-def test_without_its_output_it_counts_only_when_told_so(double, models, litert, tmp_path, capsys):
+def test_without_its_output_it_counts_only_when_told_so(double, models, litert, tmp_path, capsys, complaint):
     output = tmp_path / "results.jsonl"
     program = double(f"WARN: Unconsumed cmdline flags: {WITHOUT_OUTPUT} --result_file_path=d\n{PERCENTILES}")
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 2
-    assert "nothing shows what it computed" in complaint(capsys)
+    assert "nothing shows what it computed" in complaint()
     assert not output.exists()
     assert run(program, models / "int8.tflite", "--unchecked", *FEW, "--output", output) == 0
     (row,) = results.read(output)
@@ -128,10 +122,10 @@ def test_without_its_output_it_counts_only_when_told_so(double, models, litert, 
     assert ",unchecked," in (tmp_path / "report.csv").read_text()
 
 
-def test_flags_that_it_ignores_are_named(double, right, models, tmp_path, capsys):
+def test_flags_that_it_ignores_are_named(double, right, models, tmp_path, complaint):
     program = double(f"WARN: Unconsumed cmdline flags: --use_xnnpack=true --min_secs=0.0\n{OLD}", right)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert "ignores --min_secs, --use_xnnpack" in complaint(capsys)
+    assert "ignores --min_secs, --use_xnnpack" in complaint()
 
 
 def test_litert_2s_tool_takes_xnnpack_without_being_told(double, models, litert, tmp_path):
@@ -141,45 +135,45 @@ def test_litert_2s_tool_takes_xnnpack_without_being_told(double, models, litert,
     assert results.read(output)[0].p50_us == pytest.approx(701)
 
 
-def test_a_gpu_that_it_did_not_use(double, right, models, tmp_path, capsys):
+def test_a_gpu_that_it_did_not_use(double, right, models, tmp_path, complaint):
     output = tmp_path / "results.jsonl"
     words = [models / "int8.tflite", "--delegate", "gpu", *FEW, "--output", output]
     assert run(double("WARN: GPU acceleration is unsupported on this platform.\n" + OLD, right), *words) == 2
-    assert "does not say that it used the GPU" in complaint(capsys)
+    assert "does not say that it used the GPU" in complaint()
     assert run(double(APPLIED.format("GPU") + OLD, right), *words) == 0
     assert results.read(output)[0].delegate == "gpu"
 
 
-def test_an_operator_that_it_does_not_know(double, models, litert, tmp_path, capsys):
+def test_an_operator_that_it_does_not_know(double, models, litert, tmp_path, complaint):
     text = "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '9'. An older version of this builtin\n"
     assert run(double(text, code=1), models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert "does not know CONV_2D version 9" in complaint(capsys)
+    assert "does not know CONV_2D version 9" in complaint()
 
 
-def test_the_first_error_says_why_it_failed(double, models, litert, tmp_path, capsys):
+def test_the_first_error_says_why_it_failed(double, models, litert, tmp_path, complaint):
     program = double("ERROR: Failed to allocate tensors!\nERROR: Benchmarking failed.\n", code=1)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert "ended with code 1: ERROR: Failed to allocate tensors!" in complaint(capsys)
+    assert "ended with code 1: ERROR: Failed to allocate tensors!" in complaint()
 
 
 @pytest.mark.parametrize(
     ("text", "result", "words"),
     [("hello\n", b"", "no timings that are known"), (OLD, RESULT[:20], "cut off or damaged")],
 )
-def test_what_it_says_makes_no_sense(double, right, models, tmp_path, capsys, text, result, words):
+def test_what_it_says_makes_no_sense(double, right, models, tmp_path, text, result, words, complaint):
     program = double(text, right, result)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
-    assert words in complaint(capsys)
+    assert words in complaint()
 
 
-def test_the_program_must_be_named_and_used(models, tmp_path, capsys):
+def test_the_program_must_be_named_and_used(models, tmp_path, complaint):
     model = str(models / "int8.tflite")
     assert main(["run", model, "--runtime", "benchmark_model"]) == 2
-    assert "--benchmark-binary" in complaint(capsys)
+    assert "--benchmark-binary" in complaint()
     assert main(["run", model, "--benchmark-binary", "/bin/true"]) == 2
-    assert "add --runtime benchmark_model" in complaint(capsys)
+    assert "add --runtime benchmark_model" in complaint()
     assert run(tmp_path / "nothing", model) == 2
-    assert "is no file" in complaint(capsys)
+    assert "is no file" in complaint()
 
 
 @pytest.fixture

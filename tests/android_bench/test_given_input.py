@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 
 from android_bench import given_input, results
-from android_bench.__main__ import main
 from android_bench.targets.local import RUNNER
 
 pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
-def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(models, tmp_path, capsys):
+def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     image = np.linspace(0, 1, 24 * 24 * 3, dtype=np.float32).reshape(24, 24, 3)
     np.save(tmp_path / "image.npy", image)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from android_bench import results
-from android_bench.__main__ import main
 from android_bench.errors import InputError
 from android_bench.jobs import Configuration, Job
 from android_bench.model_file import open_model
@@ -18,13 +17,9 @@ pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
-def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, delegate):
+def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, delegate, run):
     output = tmp_path / "results.jsonl"
     files = [models / "float32.tflite", models / "int8.tflite"]
     assert run(*files, "--runtime", "litert", "native", "--delegate", delegate, *FEW, "--output", output) == 0
@@ -44,7 +39,7 @@ def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_path, runtime):
+def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_path, runtime, run):
     output = tmp_path / "results.jsonl"
     few = ["--runs", "200", "--warmup", "1", "--repeats", "1"]
     threads = ["1", "2"] if len(usable_cpus()) > 1 else ["1"]
@@ -61,7 +56,7 @@ def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path):
+def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "several.tflite", "--runtime", "litert", "native", *FEW, "--output", output) == 0
     digests = {row.runtime: row.output_check["sha256"] for row in results.read(output)}
@@ -70,7 +65,7 @@ def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_p
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_native_runner_refuses_in_one_line_too(models, tmp_path, capsys):
+def test_the_native_runner_refuses_in_one_line_too(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--runtime", "native", "--threads", "5000", "--output", output) == 2
     assert "5000 threads" in capsys.readouterr().err
@@ -89,7 +84,7 @@ SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, monkeypatch):
+def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, monkeypatch, run):
     output = tmp_path / "results.jsonl"
     words = [models / "int8.tflite", "--delegate", "gpu", *FEW, "--output", output]
     assert run(*words) == 2
@@ -104,7 +99,7 @@ def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, mon
 
 @pytest.mark.skipif(not SWIFTSHADER.exists(), reason="Chromium's software GPU is not installed")
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_a_gpu_computes_the_same(models, tmp_path, monkeypatch):
+def test_a_gpu_computes_the_same(models, tmp_path, monkeypatch, run):
     monkeypatch.setenv("VK_ICD_FILENAMES", str(SWIFTSHADER))
     (tmp_path / "libvulkan.so.1").symlink_to(SWIFTSHADER.parent / "libvulkan.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))

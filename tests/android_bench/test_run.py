@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from android_bench import results
-from android_bench.__main__ import main
 from android_bench.errors import InputError
 from android_bench.jobs import Configuration
 from android_bench.measure import Plan, measure
@@ -18,11 +17,7 @@ FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 LITERT = Configuration("litert", "xnnpack", 1)
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
-def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys):
+def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "float32.tflite", models / "int8.tflite", *FEW, "--output", output) == 0
     rows = results.read(output)
@@ -44,7 +39,7 @@ def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys):
     assert f"4 rows appended to {output}" in capsys.readouterr().out
 
 
-def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(models, tmp_path, capsys):
+def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--delegate", "none", *FEW, "--output", output) == 0
     row = results.read(output)[0]
@@ -53,7 +48,7 @@ def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(mode
     assert "no node of this int8 graph is delegated: no delegate was asked for" in capsys.readouterr().out
 
 
-def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, old_runtime_python):
+def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, old_runtime_python, run):
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
     assert run(models / "float32.tflite", models / "int8.tflite", *words, *FEW, "--output", output) == 0
@@ -64,7 +59,7 @@ def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, ol
 
 
 @pytest.mark.slow
-def test_tensorflow_computes_the_same(models, tmp_path):
+def test_tensorflow_computes_the_same(models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--runtime", "tensorflow", *FEW, "--output", output) == 0
     assert results.read(output)[0].output_check["passed"]
@@ -89,7 +84,7 @@ def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(mod
 
 
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtime):
+def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtime, run):
     if runtime == "native" and shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     output = tmp_path / "results.jsonl"
@@ -100,7 +95,7 @@ def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtim
 
 
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_a_mask_binds_the_process_to_its_cores(models, tmp_path, runtime):
+def test_a_mask_binds_the_process_to_its_cores(models, tmp_path, runtime, run):
     if runtime == "native" and shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     core = usable_cpus()[-1]
@@ -133,7 +128,7 @@ def test_a_hot_target_is_waited_for(models, tmp_path, monkeypatch):
         list(measure(Cooling(None), [open_model(models / "int8.tflite")], [LITERT], plan, tmp_path / "results.jsonl"))
 
 
-def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch, run):
     output = tmp_path / "results.jsonl"
     whole = LocalTarget.run
     calls = []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from android_bench import results
-from android_bench.__main__ import main, refuse_disturbance
+from android_bench.__main__ import refuse_disturbance
 from android_bench.errors import InputError, Refused
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
@@ -20,11 +20,9 @@ FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 LITERT = Configuration("litert", "xnnpack", 1)
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
-def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(models, tmp_path, capsys, old_runtime_python):
+def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(
+    models, tmp_path, capsys, old_runtime_python, run
+):
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
     assert run(models / "dynamic.tflite", models / "float32.tflite", *words, *FEW, "--output", output) == 2
@@ -34,7 +32,7 @@ def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(models
     assert "\n" not in error
 
 
-def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys):
+def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys, run):
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     flatbuffers = pytest.importorskip("flatbuffers")
     model = schema.ModelT.InitFromPackedBuf((models / "int8.tflite").read_bytes())
@@ -62,7 +60,7 @@ def test_a_c_library_older_than_the_runtime_is_named(models):
     ("content", "message"),
     [(None, "does not exist"), (b"", "is empty"), (b"PK\3\4 not a model", "not a TFLite file")],
 )
-def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, content, message):
+def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, content, message, run):
     model = tmp_path / "model.tflite"
     if content is not None:
         model.write_bytes(content)
@@ -73,7 +71,7 @@ def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, capsys):
+def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", *FEW, "--output", output) == 0
     before = output.read_bytes()
@@ -98,7 +96,7 @@ def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, 
         (["--runtime", "tflite-runtime", "--tflite-runtime-python", "/nowhere/python"], "is no Python to run"),
     ],
 )
-def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words, message):
+def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words, message, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", *words, "--output", output) == 2
     error = capsys.readouterr().err.strip()
@@ -107,7 +105,7 @@ def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words,
     assert not output.exists()
 
 
-def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsys):
+def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsys, run):
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", sys.executable, *FEW]
     assert run(models / "int8.tflite", *words, "--output", output) == 2
@@ -127,7 +125,7 @@ class Device(LocalTarget):
         return self.fault(super().run(job))
 
 
-def test_this_machine_is_measured_alone(models, tmp_path, capsys):
+def test_this_machine_is_measured_alone(models, tmp_path, capsys, run):
     twice = ["--target", "local", "--target", "local"]
     assert run(*twice, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 0
     assert len(results.read(tmp_path / "results.jsonl")) == 2

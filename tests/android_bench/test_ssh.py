@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from android_bench import results
-from android_bench.__main__ import main
 from android_bench.errors import InputError
 from android_bench.targets import ssh
 from android_bench.targets.ssh import SshTarget
@@ -28,17 +27,7 @@ def board(monkeypatch):
         yield board
 
 
-def run(*words):
-    return main(["run", *map(str, words)])
-
-
-def complaint(capsys):
-    error = capsys.readouterr().err.strip()
-    assert len(error.splitlines()) == 1, error
-    return error
-
-
-def test_a_model_runs_there_and_nothing_is_left(board, models, tmp_path):
+def test_a_model_runs_there_and_nothing_is_left(board, models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--output", output]
     assert run(models / "int8.tflite", models / "float32.tflite", *words) == 0
@@ -50,7 +39,7 @@ def test_a_model_runs_there_and_nothing_is_left(board, models, tmp_path):
     assert not board.temporary_files()
 
 
-def test_files_stay_when_asked_and_damaged_ones_are_sent_again(board, models, tmp_path):
+def test_files_stay_when_asked_and_damaged_ones_are_sent_again(board, models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--keep-files", "--output", output]
     assert run(models / "int8.tflite", *words) == 0
@@ -63,36 +52,36 @@ def test_files_stay_when_asked_and_damaged_ones_are_sent_again(board, models, tm
         path.unlink()
 
 
-def test_a_python_that_is_not_there(board, models, capsys):
+def test_a_python_that_is_not_there(board, models, run, complaint):
     assert run(models / "int8.tflite", "--target", "ssh:board", "--remote-python", "/no/python", *FEW) == 2
-    assert "--remote-python" in complaint(capsys)
+    assert "--remote-python" in complaint()
 
 
-def test_a_runtime_that_is_not_there(board, models, capsys):
+def test_a_runtime_that_is_not_there(board, models, run, complaint):
     words = ["--target", "ssh:board", "--remote-python", sys.executable, "--runtime", "native", *FEW]
     assert run(models / "int8.tflite", *words) == 2
-    assert "cannot run native" in complaint(capsys)
+    assert "cannot run native" in complaint()
 
 
-def test_more_threads_than_its_cores(board, models, capsys):
+def test_more_threads_than_its_cores(board, models, run, complaint):
     words = ["--target", "ssh:board", "--remote-python", sys.executable, "--threads", "5000", *FEW]
     assert run(models / "int8.tflite", *words) == 2
-    assert "5000 threads" in complaint(capsys)
+    assert "5000 threads" in complaint()
 
 
-def test_a_key_that_is_not_taken(board, models, capsys):
+def test_a_key_that_is_not_taken(board, models, run, complaint):
     board.forget_key()
     assert run(models / "int8.tflite", "--target", "ssh:board", *FEW) == 2
-    assert "ssh-copy-id board" in complaint(capsys)
+    assert "ssh-copy-id board" in complaint()
 
 
-def test_nothing_listens(board, models, capsys):
+def test_nothing_listens(board, models, run, complaint):
     board.stop()
     assert run(models / "int8.tflite", "--target", "ssh:board", *FEW) == 2
-    assert "nothing listens there" in complaint(capsys)
+    assert "nothing listens there" in complaint()
 
 
-def test_a_connection_that_breaks_keeps_the_rows_and_the_run_resumes(board, models, tmp_path, capsys):
+def test_a_connection_that_breaks_keeps_the_rows_and_the_run_resumes(board, models, tmp_path, capsys, run, complaint):
     output, unplugged = tmp_path / "results.jsonl", tmp_path / "unplugged"
     python = tmp_path / "python"
     python.write_text(
@@ -107,7 +96,7 @@ def test_a_connection_that_breaks_keeps_the_rows_and_the_run_resumes(board, mode
     capsys.readouterr()
     both = [models / "int8.tflite", models / "float32.tflite", *words, "--resume"]
     assert run(*both) == 2
-    assert "run again with --resume" in complaint(capsys)
+    assert "run again with --resume" in complaint()
     assert [row.model for row in results.read(output)] == ["int8"]
     unplugged.unlink()
     assert run(*both) == 0
@@ -119,16 +108,16 @@ def test_a_name_that_would_be_an_option():
         SshTarget("-oProxyCommand=evil")
 
 
-def test_a_c_library_that_is_too_old(board, models, tmp_path, capsys):
+def test_a_c_library_that_is_too_old(board, models, tmp_path, run, complaint):
     probe = {"python": [3, 9], "architecture": "aarch64", "glibc": [2, 31], "cpus": [0], "numpy": True, "runtimes": []}
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\necho '{json.dumps({**probe, 'temporary': '/tmp', 'user': 0})}'\n")
     python.chmod(0o755)
     assert run(models / "int8.tflite", "--target", "ssh:board", "--remote-python", python, *FEW) == 2
-    assert "its glibc 2.31 on aarch64 is too old for ai-edge-litert 2" in complaint(capsys)
+    assert "its glibc 2.31 on aarch64 is too old for ai-edge-litert 2" in complaint()
 
 
-def test_no_space_left_there(board, models, tmp_path, capsys):
+def test_no_space_left_there(board, models, tmp_path, run, complaint):
     output = tmp_path / "results.jsonl"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", board.temporary], capture_output=True)
     if mounted.returncode:
@@ -136,7 +125,7 @@ def test_no_space_left_there(board, models, tmp_path, capsys):
     try:
         words = ["--target", "ssh:board", "--remote-python", sys.executable, *FEW, "--output", output]
         assert run(models / "int8.tflite", *words) == 2
-        assert "no space left in" in complaint(capsys)
+        assert "no space left in" in complaint()
         assert not output.exists()
     finally:
         subprocess.run(["umount", board.temporary], check=True)
@@ -157,7 +146,7 @@ def test_a_board_without_a_runtime_hears_which_one_fits(probe, words):
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_tools()), reason=f"ARM code needs {', '.join(missing_tools())}")
-def test_an_arm_userland_computes_the_same(models, tmp_path, monkeypatch):
+def test_an_arm_userland_computes_the_same(models, tmp_path, monkeypatch, run):
     with TestBoard(arm=True) as board:
         monkeypatch.setenv("ANDROID_BENCH_SSH", board.ssh_command)
         output = tmp_path / "results.jsonl"

@@ -1,23 +1,11 @@
 """What the benchmarks share: figures that are kept, tables, timing in turns, and networks that pass their input on."""
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import keras
 import numpy as np
 import pytest
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports a module of the benchmarks, which are scripts and no package."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 def test_kept_figures_are_measured_once(tmp_path: Path, load) -> None:

@@ -1,6 +1,5 @@
 """The photos that int8 is judged on: parts that share nothing, and words that help where a package is missing."""
 
-import importlib.util
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -10,17 +9,10 @@ import pytest
 
 from keras_classics.errors import InputError
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "photos.py"
-
 
 @pytest.fixture(scope="module")
-def photos() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("photos", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def photos(load) -> ModuleType:
+    return load("photos")
 
 
 def test_parts_share_no_subject_and_no_file(photos: ModuleType) -> None:

@@ -1,8 +1,7 @@
 """One worker and one trained LeNet-5 for all export tests."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -67,12 +66,6 @@ def cancelling(lenet: keras.Model) -> keras.Model:
 
 
 @pytest.fixture(scope="session")
-def live_in() -> Callable[[keras.Model, np.ndarray], keras.Model]:
-    """`benchmarks/random_weights.py`: gives a model batch normalizations as after training on images."""
-    path = Path(__file__).parents[2] / "benchmarks" / "random_weights.py"
-    spec = importlib.util.spec_from_file_location("random_weights", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.live_in
+def live_in(load: Callable[[str], ModuleType]) -> Callable[[keras.Model, np.ndarray], keras.Model]:
+    """Gives a model batch normalizations as after training on images."""
+    return load("random_weights").live_in
