@@ -15,7 +15,7 @@ from scipy import linalg
 
 from export.graph import Graph, Operation
 from export.wire import Arrays
-from export.worker.frozen import BATCH_SIZE, run
+from export.worker.frozen import BATCH_SIZE, run, weights
 
 GREATEST = 127
 POSITIONS = 256  # of a layer's output, drawn from each image; neighbours tell little that is new
@@ -33,15 +33,13 @@ def round_weights(graph: Graph, names: list[str], samples: list[np.ndarray]) -> 
     """
     operations = [graph.operations[name] for name in names]
     measured = [operation for operation in operations if samples and _inputs(operation) <= MOST_INPUTS]
-    moments = (
-        dict(zip([each.name for each in measured], _moments(graph, measured, samples), strict=True)) if measured else {}
-    )
+    moments = _moments(graph, measured, samples) if measured else {}
     result: Arrays = {}
     for operation in operations:
         kernel = _by_group(operation)
         steps = _steps(kernel)
         if operation.name in moments:
-            covariance, mean = moments[operation.name]
+            covariance, mean = moments.pop(operation.name).covariance_and_mean()
             if "bias" in operation.weights:  # takes the mean error, so that the kernel need not
                 rounded = _rounded(kernel, steps, covariance) * steps
                 error = np.einsum("gk,gko->go", mean, kernel - rounded).reshape(-1)
@@ -132,13 +130,37 @@ def _inverse_factor(matrix: np.ndarray) -> np.ndarray:
     return linalg.lapack.dtrtri(factor, lower=1)[0][::-1, ::-1]
 
 
-def _moments(
-    graph: Graph, operations: list[Operation], samples: list[np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of what each operation's kernel sees: covariances (groups, inputs, inputs) and means (groups, inputs)."""
+class _Moments:
+    """Sums over positions of what a kernel sees, about an origin close to its mean.
+
+    Sums of squares far from the mean would lose the variance.
+    """
+
+    def __init__(self, origin: np.ndarray) -> None:
+        groups, inputs = origin.shape
+        self._origin, self._count = origin, 0
+        self._sum, self._squares = np.zeros((groups, inputs)), np.zeros((groups, inputs, inputs))
+
+    def add(self, squares: np.ndarray, total: np.ndarray, count: int) -> None:
+        """Take the sums over some more positions."""
+        self._squares += squares
+        self._sum += total
+        self._count += count
+
+    def covariance_and_mean(self) -> tuple[np.ndarray, np.ndarray]:
+        """(groups, inputs, inputs) and (groups, inputs); the sums are used up."""
+        mean = self._sum / self._count
+        self._squares /= self._count
+        self._squares -= mean[:, :, None] * mean[:, None]
+        return self._squares, self._origin + mean
+
+
+def _moments(graph: Graph, operations: list[Operation], samples: list[np.ndarray]) -> dict[str, _Moments]:
+    """Of what the kernel of each operation sees, by its name."""
+    constants = weights(graph)
 
     def seen(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
-        values = run(graph, inputs)
+        values = run(graph, inputs, constants=constants)
         return [_patches(operation, values[operation.inputs[0]]) for operation in operations]
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -154,19 +176,11 @@ def _moments(
         [tf.constant(array[start : start + BATCH_SIZE], tf.float32) for array in samples]
         for start in range(0, len(samples[0]), BATCH_SIZE)
     ]
-    origins = means(batches[0])  # sums of squares far from the mean would lose the variance
-    totals: list[list[np.ndarray]] = []
+    origins = means(batches[0])
+    result = {each.name: _Moments(origin.numpy()) for each, origin in zip(operations, origins, strict=True)}
     for batch in batches:
-        found = [[part.numpy().astype(np.float64) for part in parts] for parts in sums(batch, origins)]
-        totals = (
-            [[a + b for a, b in zip(*each, strict=True)] for each in zip(totals, found, strict=True)]
-            if totals
-            else found
-        )
-    result = []
-    for (second, total, count), origin in zip(totals, origins, strict=True):
-        mean = total / count
-        result.append((second / count - mean[:, :, None] * mean[:, None], origin.numpy() + mean))
+        for moments, parts in zip(result.values(), sums(batch, origins), strict=True):
+            moments.add(*(part.numpy() for part in parts))
     return result
 
 
