@@ -8,6 +8,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUN := $(VENV)/bin/python
 STAMPS := .stamps
 PYTEST := $(RUN) -m pytest
+into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
 .PHONY: demo test test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
 
@@ -71,6 +72,17 @@ $(STAMPS)/tflite-runtime: constraints.txt
 
 .venv-tflite-runtime: $(STAMPS)/tflite-runtime
 
+# Other producers of TFLite files, and ExecuTorch, for benchmarks/producers.py and runtimes.py: several gigabytes.
+# Most of what ExecuTorch depends on is for its own tests and other devices.
+.venv-torch:
+	$(PYTHON) -m venv $@
+	$(call into,$@,--requirement benchmarks/requirements-torch.txt) && $(call into,$@,--no-deps 'executorch==1.5.1') \
+		|| (rm -rf $@; exit 1)
+
+.venv-onnx2tf:
+	$(PYTHON) -m venv $@
+	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
+
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

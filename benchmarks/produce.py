@@ -34,6 +34,7 @@ from export import PostTraining, Worker, export_tflite  # noqa: E402
 from export.tuning import CALIBRATION_ALONE  # noqa: E402
 
 LIVED_IN = 32
+WITHOUT_PYTORCH = ("mobilenet_v1",)  # torchvision has no such model
 
 
 def ours(ptq: Any) -> Callable[..., None]:

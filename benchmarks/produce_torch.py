@@ -1,10 +1,11 @@
-"""One TFLite file out of PyTorch, by litert-torch or by onnx2tf: `produce.py`'s counterpart in an environment apart.
+"""One file out of PyTorch, by litert-torch, onnx2tf or ExecuTorch: `produce.py`'s counterpart in an environment apart.
 
-    PYTHON benchmarks/produce_torch.py PRODUCER MODEL MODE OUTPUT.tflite --calibration SAMPLES.npy
+    PYTHON benchmarks/produce_torch.py PRODUCER MODEL MODE OUTPUT --calibration SAMPLES.npy
         --evaluation SAMPLES.npy [--weights FILE.pth] [--onnx2tf COMMAND]
 
-PYTHON has torch, torchvision and litert-torch, and onnx with onnxscript for onnx2tf, which is a command of another
-environment. The models are torchvision's; samples are (N, height, width, channels). It needs nothing of this project.
+PYTHON is that of `make .venv-torch`; onnx2tf is a command of another environment, `make .venv-onnx2tf`. The models are
+torchvision's; samples are (N, height, width, channels). The file is TFLite, but for ExecuTorch, which runs its own.
+It needs nothing of this project.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MADE_BY_ONNX2TF = {
     "dynamic": "model_dynamic_range_quant.tflite",
     "int8": "model_full_integer_quant.tflite",
 }
+MODES = tuple(MADE_BY_ONNX2TF)
 
 
 def build(name: str, weights: Path | None, images: torch.Tensor) -> torch.nn.Module:
@@ -79,6 +81,30 @@ def litert_torch(model: torch.nn.Module, mode: str, images: torch.Tensor, output
     litert_torch.convert(model, sample, **settings).export(str(output))
 
 
+def executorch(model: torch.nn.Module, mode: str, images: torch.Tensor, output: Path) -> None:
+    """PyTorch's own way to devices, with XNNPACK; int8 by its PT2E quantizer, as its guide has it."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from executorch.exir import to_edge_transform_and_lower
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    images = images.to(memory_format=torch.channels_last)  # XNNPACK's own: nothing is transposed then
+    if mode == "dynamic":
+        raise SystemExit("XNNPACK has no dynamic range for convolutions in ExecuTorch")
+    if mode == "int8":
+        quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+        prepared = prepare_pt2e(torch.export.export(model, (images[:1],)).module(), quantizer)
+        for image in images:
+            prepared(image[None])
+        model = convert_pt2e(prepared)
+    exported = torch.export.export(model, (images[:1],))
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    output.write_bytes(lowered.to_executorch().buffer)
+
+
 def onnx2tf(command: str, model: torch.nn.Module, mode: str, images: torch.Tensor, output: Path) -> None:
     """PyTorch's ONNX export, and onnx2tf's TFLite file of it."""
     with tempfile.TemporaryDirectory() as name:
@@ -105,9 +131,9 @@ def onnx2tf(command: str, model: torch.nn.Module, mode: str, images: torch.Tenso
 def main() -> None:
     """Produce the file and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("producer", choices=("litert-torch", "onnx2tf"))
+    parser.add_argument("producer", choices=("litert-torch", "onnx2tf", "executorch"))
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("mode", choices=tuple(MADE_BY_ONNX2TF))
+    parser.add_argument("mode", choices=MODES)
     parser.add_argument("output", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--calibration", type=Path, required=True)
@@ -124,7 +150,8 @@ def main() -> None:
     if options.producer == "onnx2tf":
         onnx2tf(options.onnx2tf, model, options.mode, images, options.output)
     else:
-        litert_torch(model, options.mode, images, options.output)
+        produce = litert_torch if options.producer == "litert-torch" else executorch
+        produce(model, options.mode, images, options.output)
     done = time.perf_counter()
     with torch.no_grad():
         logits = torch.cat([model(image[None]) for image in evaluation])

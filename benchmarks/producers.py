@@ -38,7 +38,6 @@ from matplotlib import pyplot as plt
 
 MODELS = ("mobilenet_v2", "mobilenet_v1", "resnet50", "googlenet", "alexnet", "vgg16")
 OF_PYTORCH = ("litert-torch", "onnx2tf")
-WITHOUT_PYTORCH = ("mobilenet_v1",)
 PRODUCERS = {
     "float32": ("ours", "converter", "Keras", "applications", *OF_PYTORCH),
     "dynamic": ("ours", "converter", "LiteRT quantizer", *OF_PYTORCH),
@@ -53,7 +52,7 @@ def known(name: str, producer: str) -> bool:
     """Whether the producer has this architecture."""
     if producer == "applications":
         return name in produce.APPLICATIONS
-    return producer not in OF_PYTORCH or name not in WITHOUT_PYTORCH
+    return producer not in OF_PYTORCH or name not in produce.WITHOUT_PYTORCH
 
 
 def missing(producer: str, options: argparse.Namespace) -> list[Path]:

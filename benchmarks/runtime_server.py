@@ -5,7 +5,7 @@
 The folders hold packages of the runtime. On standard input, a line `outputs INPUTS.npy OUTPUTS.npy` (with tabs)
 asks for the outputs for these inputs, `time SECONDS` for calls on the first of them until the seconds are over, two
 at least; the answer is the fastest call's seconds. It needs NumPy and the runtime alone, because tflite-runtime
-lives apart.
+and ExecuTorch live apart.
 """
 
 import os
@@ -73,6 +73,17 @@ def onnx_runtime(path):
     return lambda image: session.run(None, {name: image})[0]
 
 
+def executorch(path):
+    """PyTorch's ExecuTorch, which takes channels first, here as a view of channels last."""
+    import torch
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
+
+    _unsafe_reset_threadpool(1)  # unsafe once a model is loaded; there is no other setting
+    method = Runtime.get().load_program(path).load_method("forward")
+    return lambda image: method.execute([torch.from_numpy(image).permute(0, 3, 1, 2)])[0].numpy().copy()
+
+
 def tensorflow(path):
     """The Keras model under `tf.function`."""
     import keras
@@ -93,6 +104,7 @@ def main():
         "tflite-runtime": tflite_runtime,
         "OpenVINO": openvino,
         "ONNX Runtime": onnx_runtime,
+        "ExecuTorch": executorch,
         "tf.function": tensorflow,
     }[runtime](path)
     image = np.empty(0)

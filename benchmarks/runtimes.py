@@ -1,12 +1,13 @@
-"""The same models in LiteRT, tflite-runtime, ONNX Runtime, OpenVINO and TensorFlow: latency and agreement.
+"""The same models in LiteRT, tflite-runtime, ONNX Runtime, OpenVINO, ExecuTorch and TensorFlow: latency and agreement.
 
     python benchmarks/runtimes.py [--models NAME…] [--make-only] [--output FOLDER]
 
 First the files and what each runtime makes of them, where the folder does not have that yet; then their latency.
 Each runtime is a process with one thread; their turns are interleaved in random order. All of them run our
-float32 and int8 files (float in- and outputs), but for `tf.function`, which runs the Keras model. MobileNetV2 has
-torchvision's weights, the others random ones, whose SQNR alone means something. What is not installed here is
-put into a folder of its own (`--packages`), and tflite-runtime is taken from `make .venv-tflite-runtime`.
+float32 and int8 files (float in- and outputs), but for `tf.function`, which runs the Keras model, and ExecuTorch,
+which runs what it makes of torchvision's. MobileNetV2 has torchvision's weights, the others random ones, whose SQNR
+alone means something. What is not installed here is put into a folder of its own (`--packages`); tflite-runtime is
+taken from `make .venv-tflite-runtime`, ExecuTorch from `make .venv-torch`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from keras_classics.errors import command_line
 SERVER = Path(__file__).with_name("runtime_server.py")
 MODELS = ("mobilenet_v2", "mobilenet_v1", "resnet50", "googlenet", "vgg16")
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "openvino", "tf2onnx")
-RUNTIMES = ("LiteRT", "OpenVINO", "ONNX Runtime", "tflite-runtime")
+RUNTIMES = ("LiteRT", "OpenVINO", "ONNX Runtime")
+ALONE = ("tflite-runtime", "ExecuTorch")  # in environments of their own
+MODES = ("float32", "int8")
 REFERENCE = "LiteRT, float32"
 COMPARED = 50
 TURN = 0.15  # seconds
@@ -48,10 +51,9 @@ class Server:
 
     def __init__(self, label: str, folder: Path, options: argparse.Namespace) -> None:
         runtime, _, mode = label.partition(", ")
-        path = folder / ("model.keras" if runtime == "tf.function" else f"{mode}.tflite")
-        alone = runtime == "tflite-runtime"
-        command = [options.tflite_runtime_python] if alone else [sys.executable]
-        command += [SERVER, runtime, path] if alone else [SERVER, runtime, path, options.packages]
+        files = {"tf.function": "model.keras", "ExecuTorch": f"{mode}.pte"}
+        command = [_python(runtime, options), SERVER, runtime, folder / files.get(runtime, f"{mode}.tflite")]
+        command += [] if runtime in ALONE else [options.packages]
         self._process = subprocess.Popen(
             list(map(str, command)),
             stdin=subprocess.PIPE,
@@ -105,22 +107,45 @@ def make(name: str, folder: Path, options: argparse.Namespace) -> dict[str, dict
     expected = model.predict(images, batch_size=8, verbose=0)
     folder.mkdir(exist_ok=True)
     with Worker() as worker:
-        for mode, samples in (("float32", None), ("int8", calibration)):
+        for mode in MODES:
+            samples = calibration if mode == "int8" else None
             path = folder / f"{mode}.tflite"
             export_tflite(model, path, mode, calibration=samples, io="float32", gate=False, worker=worker)
     model.save(folder / "model.keras")
     rows: dict[str, dict[str, Any]] = {}
-    for label in _labels(options):
+    for label in _labels(name, options):
+        reference = expected
+        if label.startswith("ExecuTorch"):
+            try:
+                reference = _made_by_executorch(name, label.partition(", ")[2], weights, folder, options)
+            except RuntimeError as error:
+                rows[label] = {"error": str(error)}
+                continue
         server = Server(label, folder, options)
         try:
             found = server.outputs(options.output / "evaluation.npy", folder / "outputs.npy")
         except RuntimeError as error:
             rows[label] = {"error": str(error)}
         else:
-            result = agreement.compare(expected, found, list(map(str, range(len(images)))))
+            result = agreement.compare(reference, found, list(map(str, range(len(images)))))
             rows[label] = {"agree": result.agree, "sqnr": result.sqnr_mean}
         server.stop()
     return rows
+
+
+def _made_by_executorch(
+    name: str, mode: str, weights: Path | None, folder: Path, options: argparse.Namespace
+) -> np.ndarray:
+    """Write the ExecuTorch file of torchvision's model; that model's own logits in float."""
+    path = folder / f"{mode}.pte"
+    command = [options.torch_python, SERVER.with_name("produce_torch.py"), "executorch", name, mode, path]
+    for part in ("calibration", "evaluation"):
+        command += [f"--{part}", options.output / f"{part}.npy"]
+    command += ["--weights", weights] if weights else []
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["ExecuTorch cannot export the model"])[-1][:200])
+    return np.load(path.with_suffix(".npy"))
 
 
 def timing(rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -134,7 +159,7 @@ def timing(rows: dict[str, dict[str, Any]], folder: Path, options: argparse.Name
         for server in servers.values():
             server.stop()
     made = interleaved.footnote("keras", "tensorflow", "ai-edge-litert").rstrip(".")
-    return {"seconds": found, "made": f"{made}, {_versions(options.packages)}."}
+    return {"seconds": found, "made": f"{made}, {_versions(options)}."}
 
 
 @command_line
@@ -148,6 +173,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("benchmark-output/photos"))
     parser.add_argument("--packages", type=Path, default=Path("benchmark-output/runtime-packages"))
     parser.add_argument("--tflite-runtime-python", type=Path, default=Path(".venv-tflite-runtime/bin/python"))
+    parser.add_argument("--torch-python", type=Path, default=Path(".venv-torch/bin/python"))
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/runtimes"))
     parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
     options = parser.parse_args()
@@ -172,14 +198,25 @@ def main() -> None:
         publish(options.docs, "runtimes", _paragraphs(found, timed), found)
 
 
-def _labels(options: argparse.Namespace) -> list[str]:
-    runtimes = RUNTIMES if options.tflite_runtime_python.exists() else RUNTIMES[:-1]
-    return [f"{runtime}, {mode}" for mode in ("float32", "int8") for runtime in runtimes] + ["tf.function, float32"]
+def _python(runtime: str, options: argparse.Namespace) -> Path:
+    return {"tflite-runtime": options.tflite_runtime_python, "ExecuTorch": options.torch_python}.get(
+        runtime, Path(sys.executable)
+    )
 
 
-def _versions(packages: Path) -> str:
-    found = {each.name: each.version for each in distributions(path=[str(packages)])}
-    return ", ".join(f"{name} {found[name]}" for name in ("onnxruntime", "openvino", "tf2onnx") if name in found)
+def _labels(name: str, options: argparse.Namespace) -> list[str]:
+    """Runtimes that are here and can have the model, with their modes."""
+    alone = [each for each in ALONE if _python(each, options).exists()]
+    if name in produce.WITHOUT_PYTORCH and "ExecuTorch" in alone:
+        alone.remove("ExecuTorch")
+    return [f"{runtime}, {mode}" for mode in MODES for runtime in (*RUNTIMES, *alone)] + ["tf.function, float32"]
+
+
+def _versions(options: argparse.Namespace) -> str:
+    folders = [options.packages, *options.torch_python.parents[1].glob("lib/python*/site-packages")]
+    found = {each.name: each.version for each in distributions(path=list(map(str, folders)))}
+    names = ("onnxruntime", "openvino", "tf2onnx", "executorch")
+    return ", ".join(f"{name} {found[name]}" for name in names if name in found)
 
 
 def _paragraphs(found: dict[str, dict[str, Any]], timed: dict[str, Any]) -> list[str]:
