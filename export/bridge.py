@@ -110,6 +110,7 @@ class Builder:
         *inputs: str,
         weights: Mapping[str, Any] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
+        axes_of: Mapping[str, Sequence[int]] | None = None,
         shape: Sequence[int] | None = None,
         **attributes: Any,
     ) -> str:
@@ -120,12 +121,15 @@ class Builder:
             *inputs: names that earlier calls returned.
             weights: Keras variables or arrays by role; None values are left out.
             shapes: of weights that the kind takes with other axes than the variable has.
+            axes_of: of weights that the kind takes with the variable's axes in another order, that order.
             shape: of the output without batch; the layer's output shape if not given.
             **attributes: JSON values that the kind needs.
         """
         given = {role: value for role, value in (weights or {}).items() if value is not None}
         variables = {role: value for role, value in given.items() if isinstance(value, keras.Variable)}
+        axes = {role: list(order) for role, order in (axes_of or {}).items()}
         arrays = {role: constant(to_numpy(value)) for role, value in given.items()}
+        arrays |= {role: arrays[role].transpose(order) for role, order in axes.items()}
         arrays |= {role: arrays[role].reshape(wanted) for role, wanted in (shapes or {}).items()}
         name = self._unique(self._scope)
         self._operations[name] = Operation(
@@ -136,6 +140,7 @@ class Builder:
             attributes=attributes,
             weights=arrays,
             variables=variables,
+            axes=axes,
             trainable=[role for role in ("kernel", "bias") if role in variables],
         )
         return name

@@ -30,6 +30,7 @@ class Operation:
         attributes: JSON values that the kind needs (strides, padding, axis, …).
         weights: its constants by role (kernel, bias, …).
         variables: the Keras variable behind a weight, by role, so that trained values find back.
+        axes: by role, the order of the variable's axes in the weight, where it is another.
         trainable: roles of the weights that fine-tuning may change, because there is a way back.
         tied: of a layer that is used in several places, the first operation that has the same weights, for this
             one too; otherwise empty.
@@ -42,6 +43,7 @@ class Operation:
     attributes: dict[str, Any] = field(default_factory=dict)
     weights: Arrays = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, list[int]] = field(default_factory=dict)
     trainable: list[str] = field(default_factory=list)
     tied: str = ""
 

@@ -346,7 +346,9 @@ def carry_back(graph: Graph, folds: Sequence[Fold]) -> None:
             values |= fold.undone(values)
         for role in operation.trainable:
             if role in operation.variables:
-                _assign(operation.variables[role], values[role])
+                value = values[role]
+                order = operation.axes.get(role, range(value.ndim))
+                _assign(operation.variables[role], value.transpose(np.argsort(order)))
 
 
 def _assign(variable: keras.Variable, value: np.ndarray) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from keras import layers
 
-from export.bridge import Builder, register_bridge, to_numpy
+from export.bridge import Builder, register_bridge
 from export.bridges.layout import channels_last
 from export.errors import InputError
 
@@ -89,11 +88,17 @@ def _separable_conv2d(build: Builder, layer: Any, x: str) -> str:
 @register_bridge(layers.Conv2DTranspose)
 @channels_last
 def _conv2d_transpose(build: Builder, layer: Any, x: str) -> str:
-    """Its kernel has the output channels third; fine-tuning leaves it as it is."""
     if layer.output_padding is not None or max(layer.dilation_rate) > 1:
         raise InputError("a transposed convolution with output_padding or dilation is not supported; leave them out")
-    weights = {"kernel": np.swapaxes(to_numpy(layer.kernel), 2, 3), "bias": layer.bias}
-    x = build.add("conv2d_transpose", x, weights=weights, strides=list(layer.strides), padding=layer.padding, groups=1)
+    x = build.add(
+        "conv2d_transpose",
+        x,
+        weights={"kernel": layer.kernel, "bias": layer.bias},
+        axes_of={"kernel": (0, 1, 3, 2)},  # Keras has the output channels third
+        strides=list(layer.strides),
+        padding=layer.padding,
+        groups=1,
+    )
     return build.activation(x, layer.activation)
 
 

@@ -212,4 +212,4 @@ def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_p
         for layer, trained in zip(model.layers, carried.layers, strict=True)
         if any(np.any(a != b) for a, b in zip(layer.get_weights(), trained.get_weights(), strict=True))
     ]
-    assert changed == ["Conv2D", "BatchNormalization", "Conv1D", "BatchNormalization", "Dense"]
+    assert changed == ["Conv2D", "Conv2DTranspose", "BatchNormalization", "Conv1D", "BatchNormalization", "Dense"]
