@@ -184,7 +184,7 @@ def train_quantized(
         weights, result = worker.train("train_quantized", graph, options, training.stream(), **settings)
     else:
         settings["shared"] = learnable(graph, ranges, keep_float)
-        options = training.options(GRID_LEARNING_RATE) | {"labelled": not training.distill}
+        options = training.options(GRID_LEARNING_RATE)
         weights, result = worker.train("train_on_grid", graph, options, training.stream(), **settings)
         ranges = {name: (low, high) for name, (low, high) in result["ranges"].items()}
     graph.set_weights(weights)

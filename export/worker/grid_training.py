@@ -43,16 +43,13 @@ def train(
         ranges: of activations, by operation, where they start.
         shared: for each operation whose range is learned, the one that it shares it with, or itself.
         keep_float: operations whose kernels are not quantized.
-        options: those of `training.fit`, `learning_rate` of the kernels, in their steps, and `labelled`: whether
-            there are class numbers.
+        options: those of `training.fit`, and `learning_rate` of the kernels, in their steps.
         objective: the loss.
 
     Returns:
         The trained weights as the graph names them, the learned ranges, and the mean loss of each epoch.
     """
     learned = LearnedRanges(ranges, shared)
-    # Labels do not say what a range cuts off: trained on them, ranges only widen, and the float model stays close.
-    quantize = tf.quantization.fake_quant_with_min_max_vars if options["labelled"] else fake_quantize
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         operation = layer.operation
@@ -62,7 +59,7 @@ def train(
         if operation.name not in keep_float and "kernel" in operation.weights:
             layer.units["kernel"] = kernel_steps(operation)
             kernel = GridQuantizer(layer)
-        output = LearnedQuantizer(learned, operation.name, quantize) if operation.name in ranges else None
+        output = LearnedQuantizer(learned, operation.name) if operation.name in ranges else None
         return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
 
     model, layers = training.build(graph, wrap)
@@ -139,14 +136,14 @@ class GridQuantizer(quantizers.Quantizer):
 class LearnedQuantizer(quantizers.Quantizer):
     """8 bits over a range that is learned."""
 
-    def __init__(self, learned: LearnedRanges, name: str, quantize: frozen.FakeQuantize) -> None:
-        self._learned, self._name, self._quantize = learned, name, quantize
+    def __init__(self, learned: LearnedRanges, name: str) -> None:
+        self._learned, self._name = learned, name
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         return {}
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **keywords: Any) -> tf.Tensor:
-        return self._quantize(inputs, *self._learned.of(self._name))
+        return fake_quantize(inputs, *self._learned.of(self._name))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self._name}
