@@ -35,6 +35,7 @@ from export.tuning import CALIBRATION_ALONE  # noqa: E402
 
 LIVED_IN = 32
 WITHOUT_PYTORCH = ("mobilenet_v1",)  # torchvision has no such model
+OTHER_IN_TORCHVISION = ("googlenet", "alexnet")  # 3×3 for the paper's 5×5; no groups and other widths
 
 
 def ours(ptq: Any) -> Callable[..., None]:

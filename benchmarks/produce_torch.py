@@ -124,7 +124,9 @@ def onnx2tf(command: str, model: torch.nn.Module, mode: str, images: torch.Tenso
             call += ["--input_quant_dtype", "int8", "--output_quant_dtype", "int8"]
             call += ["--custom_input_op_name_np_data_path", INPUT, "samples.npy"]
             call += [json.dumps(values.tolist()) for values in (mean, deviation)]
-        subprocess.run(call, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        status = subprocess.run(call, cwd=folder, stdout=subprocess.DEVNULL).returncode
+        if status:
+            raise SystemExit(f"onnx2tf ended with {status}" + " (killed, as for want of memory)" * (status == -9))
         output.write_bytes((folder / MADE_BY_ONNX2TF[mode]).read_bytes())
 
 

@@ -45,6 +45,8 @@ PRODUCERS = {
 }
 COMPARED = 50
 TURN = 0.15  # seconds
+QUANTIZED = ("dynamic", "int8")
+NEXT_TO = 0.05  # of the picture's height, or of our float32's latency
 COLUMNS = ("model", "mode, producer", "MB", "ms", "/ our float32", "ours / it", "of the peak", "SQNR, dB", "agree")
 
 
@@ -108,18 +110,18 @@ def timing(name: str, rows: dict[str, dict[str, Any]], folder: Path, count: int)
     return {"peaks": {kind: found.pop(kind) for kind in peaks.KINDS if kind in found}, "seconds": found, "made": made}
 
 
-def with_latency(rows: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def with_latency(name: str, rows: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The rows with latency, its ratios to our float32 file and of our file in that mode, and the share of the peak."""
     found, result = timed["seconds"], {label: dict(row) for label, row in rows.items()}
-    macs = next(row["macs"] for row in rows.values() if "macs" in row)
+    ours = None if name in produce.OTHER_IN_TORCHVISION else rows["float32, ours"]["macs"]
     for label, seconds in found.items():
         mode = label.partition(",")[0]
         result[label] |= asdict(interleaved.ratios(found, "float32, ours")[label])
         result[label]["ours_to_it"] = asdict(
             interleaved.ratios({"": found[f"{mode}, ours"], label: seconds}, label)[""]
         )
-        if mode in timed["peaks"]:
-            least = np.array(timed["peaks"][mode]) * 1e-9 * result[label].get("macs", macs)
+        if mode in timed["peaks"] and (macs := result[label].get("macs", ours)):
+            least = np.array(timed["peaks"][mode]) * 1e-9 * macs
             result[label]["of_peak"] = float(np.median(least / seconds))
     return result
 
@@ -127,18 +129,32 @@ def with_latency(rows: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict
 def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """A picture of one model's quantized files: latency against SQNR, a marker for each mode.
 
-    In float32 all are exact and alike, so that a line stands for them.
+    In float32 all are exact and alike, so that a line stands for them. Files of keras.applications' model are left
+    out, whose weights are others; files that lie next to each other share a label.
     """
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     axes.axvline(1, color="tab:blue", linestyle=":", label="our float32")
-    for marker, mode in zip("s^", ("dynamic", "int8"), strict=True):
-        for label, row in rows.items():
-            if label.startswith(mode) and "ratio" in row:
-                colour = "tab:blue" if ", ours" in label else "tab:gray"
-                axes.scatter(row["ratio"], row["sqnr"], marker=marker, color=colour)
-                place = (row["ratio"], row["sqnr"])
-                side = dict(xytext=(-6, 5), ha="right") if row["ratio"] > 1 else dict(xytext=(6, 5))
-                axes.annotate(label, place, textcoords="offset points", fontsize=8, color=colour, **side)
+    shown = {label: row for label, row in rows.items() if "ratio" in row and label.startswith(QUANTIZED)}
+    shown = {label: row for label, row in shown.items() if not label.endswith("applications")}
+    levels = [row["sqnr"] for row in shown.values()]
+    apart = NEXT_TO * (max(levels) - min(levels))
+    for marker, mode in zip("s^", QUANTIZED, strict=True):
+        labels: list[tuple[float, float, list[str]]] = []
+        files = {label: row for label, row in shown.items() if label.startswith(mode)}
+        for label, row in sorted(files.items(), key=lambda item: item[1]["sqnr"]):
+            ratio, sqnr = row["ratio"], row["sqnr"]
+            producer = label.partition(", ")[2]
+            axes.scatter(ratio, sqnr, marker=marker, color=_colour(producer))
+            if labels and sqnr - labels[-1][1] < apart and abs(ratio - labels[-1][0]) < NEXT_TO:
+                labels[-1][2].append(producer)
+            else:
+                labels.append((ratio, sqnr, [producer]))
+        for ratio, sqnr, producers in labels:
+            side = dict(xytext=(-6, 5), ha="right") if ratio > 1 else dict(xytext=(6, 5))
+            text = f"{mode}: {' and '.join(sorted(producers))}"
+            axes.annotate(
+                text, (ratio, sqnr), textcoords="offset points", fontsize=8, color=_colour(*producers), **side
+            )
     axes.set(xlabel="latency / our float32", ylabel="SQNR of the logits, dB")
     axes.set_xlim(left=0)
     axes.legend(loc="lower right")
@@ -147,6 +163,10 @@ def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
     plt.close(figure)
+
+
+def _colour(*producers: str) -> str:
+    return "tab:blue" if any(producer.startswith("ours") for producer in producers) else "tab:gray"
 
 
 @command_line
@@ -177,7 +197,7 @@ def main() -> None:
     for name, rows in made.items():
         record = options.output / name / "timing.json"
         timed = kept(record, timing, name, rows, options.output, options.rounds, again=options.again)
-        found[name] = with_latency(rows, timed)
+        found[name] = with_latency(name, rows, timed)
         pareto(found[name], options.docs / f"pareto-{name}.png")
         publish(options.docs, "producers", _paragraphs(found, timed), found)
 
@@ -189,8 +209,10 @@ def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: dict[str, An
     return [
         f"LiteRT, one thread, {rounds} interleaved rounds of the fastest call in {TURN} s; medians of the ratios with "
         f"95 % intervals. SQNR and agreement with each one's own float model on {COMPARED} photos; with random weights "
-        "agreement means nothing and is left out. The peak is what one core does on registers alone, measured in the "
-        f"same rounds ({peak} thousand million multiply-accumulates a second); dynamic range has parts of both.",
+        "agreement means nothing and is left out. litert-torch and onnx2tf have torchvision's model, which is another "
+        "network for GoogLeNet and AlexNet; applications' ResNet-50 has its strides elsewhere. The peak is what one "
+        f"core does on registers alone, measured in the same rounds ({peak} thousand million multiply-accumulates a "
+        "second); dynamic range has parts of both.",
         table(COLUMNS, rows),
         timed["made"],
     ]

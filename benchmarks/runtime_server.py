@@ -89,6 +89,8 @@ def tensorflow(path):
     import keras
     import tensorflow
 
+    import keras_classics  # noqa: F401  (registers its layers)
+
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     model = keras.saving.load_model(path, compile=False)
