@@ -91,9 +91,9 @@ def executorch(model: torch.nn.Module, mode: str, images: torch.Tensor, output: 
     from executorch.exir import to_edge_transform_and_lower
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    images = images.to(memory_format=torch.channels_last)  # XNNPACK's own: nothing is transposed then
     if mode == "dynamic":
-        raise SystemExit("XNNPACK has no dynamic range for convolutions in ExecuTorch")
+        raise SystemExit("ExecuTorch's file is made in float32 and int8 alone here")
+    images = images.to(memory_format=torch.channels_last)  # XNNPACK's own: nothing is transposed then
     if mode == "int8":
         quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         prepared = prepare_pt2e(torch.export.export(model, (images[:1],)).module(), quantizer)
@@ -126,7 +126,7 @@ def onnx2tf(command: str, model: torch.nn.Module, mode: str, images: torch.Tenso
             call += [json.dumps(values.tolist()) for values in (mean, deviation)]
         status = subprocess.run(call, cwd=folder, stdout=subprocess.DEVNULL).returncode
         if status:
-            raise SystemExit(f"onnx2tf ended with {status}" + " (killed, as for want of memory)" * (status == -9))
+            raise SystemExit(f"onnx2tf ended with exit status {status}")
         output.write_bytes((folder / MADE_BY_ONNX2TF[mode]).read_bytes())
 
 
