@@ -29,7 +29,7 @@ import produce
 from published import kept, publish, table
 
 from export.interpreter import Interpreter
-from keras_classics.errors import command_line
+from keras_classics.errors import InputError, command_line
 from keras_classics.files import replacing
 
 matplotlib.use("Agg")
@@ -126,19 +126,20 @@ def with_latency(name: str, rows: dict[str, dict[str, Any]], timed: dict[str, An
     return result
 
 
-def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
+def pareto(name: str, rows: dict[str, dict[str, Any]], path: Path) -> None:
     """A picture of one model's quantized files: latency against SQNR, a marker for each mode.
 
     In float32 all are exact and alike, so that a line stands for them. Files of keras.applications' model are left
-    out, whose weights are others; files that lie next to each other share a label.
+    out, whose weights are others, and those of other networks; files that lie next to each other share a label.
     """
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     axes.axvline(1, color="tab:blue", linestyle=":", label="our float32")
     shown = {label: row for label, row in rows.items() if "ratio" in row and label.startswith(QUANTIZED)}
-    shown = {label: row for label, row in shown.items() if not label.endswith("applications")}
+    others = ("applications", *(OF_PYTORCH if name in produce.OTHER_IN_TORCHVISION else ()))
+    shown = {label: row for label, row in shown.items() if not label.endswith(others)}
     levels = [row["sqnr"] for row in shown.values()]
     apart = NEXT_TO * (max(levels) - min(levels))
-    for marker, mode in zip("s^", QUANTIZED, strict=True):
+    for marker, va, up, mode in zip("s^", ("bottom", "top"), (4, -4), QUANTIZED, strict=True):
         labels: list[tuple[float, float, list[str]]] = []
         files = {label: row for label, row in shown.items() if label.startswith(mode)}
         for label, row in sorted(files.items(), key=lambda item: item[1]["sqnr"]):
@@ -150,10 +151,10 @@ def pareto(rows: dict[str, dict[str, Any]], path: Path) -> None:
             else:
                 labels.append((ratio, sqnr, [producer]))
         for ratio, sqnr, producers in labels:
-            side = dict(xytext=(-6, 5), ha="right") if ratio > 1 else dict(xytext=(6, 5))
+            side = dict(ha="right", xytext=(-6, up)) if ratio > 1 else dict(xytext=(6, up))
             text = f"{mode}: {' and '.join(sorted(producers))}"
             axes.annotate(
-                text, (ratio, sqnr), textcoords="offset points", fontsize=8, color=_colour(*producers), **side
+                text, (ratio, sqnr), textcoords="offset points", fontsize=8, color=_colour(*producers), va=va, **side
             )
     axes.set(xlabel="latency / our float32", ylabel="SQNR of the logits, dB")
     axes.set_xlim(left=0)
@@ -186,6 +187,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/producers"))
     parser.add_argument("--docs", type=Path, default=interleaved.DOCS, help="where the table goes")
     options = parser.parse_args()
+    if not options.make_only and "float32" not in options.modes:
+        raise InputError("latency is a ratio to our float32 file; add float32 to --modes, or give --make-only")
     options.output.mkdir(parents=True, exist_ok=True)
     for part, count in (("calibration", None), ("evaluation", COMPARED)):
         images, _ = agreement.normalized(options.photos, part)
@@ -198,7 +201,7 @@ def main() -> None:
         record = options.output / name / "timing.json"
         timed = kept(record, timing, name, rows, options.output, options.rounds, again=options.again)
         found[name] = with_latency(name, rows, timed)
-        pareto(found[name], options.docs / f"pareto-{name}.png")
+        pareto(name, found[name], options.docs / f"pareto-{name}.png")
         publish(options.docs, "producers", _paragraphs(found, timed), found)
 
 
