@@ -223,7 +223,8 @@ def _paragraphs(found: dict[str, dict[str, Any]], timed: dict[str, Any]) -> list
     rounds = len(timed["seconds"][REFERENCE])
     return [
         f"One thread; {rounds} interleaved rounds of the fastest call in {TURN} s; ratio to LiteRT float32 in the same "
-        f"round, median and 95 % interval. Agreement and SQNR against the Keras model on {COMPARED} photos.",
+        f"round, median and 95 % interval. Agreement and SQNR against the Keras model on {COMPARED} photos. "
+        "ExecuTorch has torchvision's model, which is another network for GoogLeNet.",
         table(COLUMNS, [_cells(name, label, row) for name, rows in found.items() for label, row in rows.items()]),
         timed["made"],
     ]
