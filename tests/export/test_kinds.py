@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import keras_classics as kc
 from export import Worker, quantize, verify
 from export.audit import audit
 from export.graph import Graph
@@ -115,6 +116,10 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "dense on rows": layers.Dense(6, activation="relu"),
     "LayerNormalization": layers.LayerNormalization(),
     "RMSNormalization": layers.RMSNormalization(),
+    "LocalResponseNormalization": kc.layers.LocalResponseNormalization(3, alpha=0.5),
+    "LocalResponseNormalization in blocks": lambda x: kc.layers.LocalResponseNormalization(7, alpha=0.5)(
+        layers.Conv2D(48, 1)(x)
+    ),
     "Rescaling by channel": layers.Rescaling([1.0, 0.5, 2.0, 3.0], [0.1, 0.0, -1.0, 0.5]),
     "Normalization": layers.Normalization(mean=[0.1, -0.2, 0.3, 0.0], variance=[1.0, 0.5, 2.0, 3.0]),
     "Normalization by one number": layers.Normalization(axis=None, mean=0.3, variance=2.0, invert=True),
