@@ -10,7 +10,7 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -114,6 +114,18 @@ def footnote(*packages: str) -> str:
     """Date, machine and versions, as they stand under each table."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"{datetime.date.today().isoformat()}, {machine()}; Python {platform.python_version()}, {versions}."
+
+
+def merged(footnotes: Iterable[str]) -> str:
+    """Those of several measurements as one for each date, machine and versions, with the range of their loads."""
+    loads: dict[tuple[str, str], set[float]] = {}
+    for each in footnotes:
+        before, load, after = re.split(r"(?<=load )([\d.]+)(?=;)", each)
+        loads.setdefault((before, after), set()).add(float(load))
+    return "\n\n".join(
+        f"{before}{' to '.join(str(load) for load in sorted({min(found), max(found)}))}{after}"
+        for (before, after), found in loads.items()
+    )
 
 
 def litert(path: str | os.PathLike[str], threads: int = 1) -> Callable[[], object]:

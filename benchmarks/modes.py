@@ -20,7 +20,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from interleaved import Ratio, fastest_within, footnote, litert, ratios, rounds
+from interleaved import Ratio, fastest_within, footnote, litert, merged, ratios, rounds
 from published import kept, table
 from random_weights import live_in
 
@@ -135,13 +135,14 @@ def main() -> None:
         made[name] = kept(folder / "reports.json", make, build, folder)
     if options.make_only:
         return
-    head, rows = HEAD.format(rounds=options.rounds, epochs=options.epochs), []
+    head, rows, footnotes = HEAD.format(rounds=options.rounds, epochs=options.epochs), [], []
     for name, files in made.items():
         folder = options.output / name
         timed = kept(folder / "timing.json", timing, files, folder, options.rounds, again=options.again)
         found = ratios(timed["seconds"], REFERENCE)
         rows += [_cells(files["title"], mode, report, found[mode]) for mode, report in files["reports"].items()]
-        write_text(options.docs / "modes.md", f"{head}\n{table(COLUMNS, rows)}\n\n{timed['made']}\n")
+        footnotes.append(timed["made"])
+        write_text(options.docs / "modes.md", f"{head}\n{table(COLUMNS, rows)}\n\n{merged(footnotes)}\n")
 
 
 def _cells(title: str, mode: str, report: dict[str, Any], latency: Ratio) -> list[str]:

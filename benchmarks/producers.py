@@ -197,17 +197,19 @@ def main() -> None:
     if options.make_only:
         return
     found: dict[str, dict[str, Any]] = {}
+    timed: list[dict[str, Any]] = []
     for name, rows in made.items():
         record = options.output / name / "timing.json"
-        timed = kept(record, timing, name, rows, options.output, options.rounds, again=options.again)
-        found[name] = with_latency(name, rows, timed)
+        timed.append(kept(record, timing, name, rows, options.output, options.rounds, again=options.again))
+        found[name] = with_latency(name, rows, timed[-1])
         pareto(name, found[name], options.docs / f"pareto-{name}.png")
         publish(options.docs, "producers", _paragraphs(found, timed), found)
 
 
-def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: dict[str, Any]) -> list[str]:
-    rounds = len(next(iter(timed["seconds"].values())))
-    peak = ", ".join(f"{1 / statistics.median(seconds):.0f} in {kind}" for kind, seconds in timed["peaks"].items())
+def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: list[dict[str, Any]]) -> list[str]:
+    rounds = len(next(iter(timed[0]["seconds"].values())))
+    peaks = {kind: [second for each in timed for second in each["peaks"][kind]] for kind in timed[0]["peaks"]}
+    peak = ", ".join(f"{1 / statistics.median(seconds):.0f} in {kind}" for kind, seconds in peaks.items())
     rows = [_cells(name, label, row) for name, files in found.items() for label, row in files.items()]
     return [
         f"LiteRT, one thread, {rounds} interleaved rounds of the fastest call in {TURN} s; medians of the ratios with "
@@ -217,7 +219,7 @@ def _paragraphs(found: dict[str, dict[str, dict[str, Any]]], timed: dict[str, An
         f"core does on registers alone, measured in the same rounds ({peak} thousand million multiply-accumulates a "
         "second); dynamic range has parts of both.",
         table(COLUMNS, rows),
-        timed["made"],
+        interleaved.merged(each["made"] for each in timed),
     ]
 
 

@@ -190,10 +190,11 @@ def main() -> None:
     if options.make_only:
         return
     found: dict[str, dict[str, Any]] = {}
+    timed: list[dict[str, Any]] = []
     for name, rows in made.items():
         folder = options.output / name
-        timed = kept(folder / "timing.json", timing, rows, folder, options, again=options.again)
-        ratios = interleaved.ratios(timed["seconds"], REFERENCE)
+        timed.append(kept(folder / "timing.json", timing, rows, folder, options, again=options.again))
+        ratios = interleaved.ratios(timed[-1]["seconds"], REFERENCE)
         found[name] = {label: row | (asdict(ratios[label]) if label in ratios else {}) for label, row in rows.items()}
         publish(options.docs, "runtimes", _paragraphs(found, timed), found)
 
@@ -219,14 +220,14 @@ def _versions(options: argparse.Namespace) -> str:
     return ", ".join(f"{name} {found[name]}" for name in names if name in found)
 
 
-def _paragraphs(found: dict[str, dict[str, Any]], timed: dict[str, Any]) -> list[str]:
-    rounds = len(timed["seconds"][REFERENCE])
+def _paragraphs(found: dict[str, dict[str, Any]], timed: list[dict[str, Any]]) -> list[str]:
+    rounds = len(timed[0]["seconds"][REFERENCE])
     return [
         f"One thread; {rounds} interleaved rounds of the fastest call in {TURN} s; ratio to LiteRT float32 in the same "
         f"round, median and 95 % interval. Agreement and SQNR against the Keras model on {COMPARED} photos. "
         "ExecuTorch has torchvision's model, which is another network for GoogLeNet.",
         table(COLUMNS, [_cells(name, label, row) for name, rows in found.items() for label, row in rows.items()]),
-        timed["made"],
+        interleaved.merged(each["made"] for each in timed),
     ]
 
 

@@ -56,6 +56,15 @@ def test_ratio_is_that_of_the_same_round(load) -> None:
     assert ratio.seconds == 20
 
 
+def test_footnotes_are_merged_where_they_differ_in_load_alone(load) -> None:
+    merged = load("interleaved").merged
+    one = "2026-11-23, A, 2 cores, load {}; Python 3.11."
+    assert merged([one.format("1.5"), one.format("0.9"), one.format("1.2")]) == one.format("0.9 to 1.5")
+    assert merged([one.format("1.0")] * 2) == one.format("1.0")
+    later = "2026-11-24, A, 2 cores, load 1.0; Python 3.11."
+    assert merged([one.format("1.0"), later]) == f"{one.format('1.0')}\n\n{later}"
+
+
 def test_live_in_gives_the_statistics_of_the_images(load) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
