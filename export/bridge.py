@@ -44,7 +44,10 @@ def register_bridge(*layer_classes: type) -> Callable[[Bridge], Bridge]:
 
 
 def register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
-    """The same for `keras.ops` in a functional model; their classes are not public, their names are stable."""
+    """The same for `keras.ops` in a functional model, and for layers that keras.applications keeps to itself.
+
+    Their classes are not public, their names are stable.
+    """
 
     def register(bridge: Bridge) -> Bridge:
         _OPERATIONS.update(dict.fromkeys(class_names, bridge))
@@ -207,9 +210,10 @@ class Builder:
 
 
 def _find(operation: Any) -> Bridge | None:
-    if isinstance(operation, layers.Layer):
-        return next((_LAYERS[base] for base in type(operation).__mro__ if base in _LAYERS), None)
-    return _OPERATIONS.get(type(operation).__name__)
+    kind = type(operation)
+    known = next((_LAYERS[base] for base in kind.__mro__ if base in _LAYERS), None)
+    private = not isinstance(operation, layers.Layer) or kind.__module__.startswith("keras.src.applications.")
+    return known or (_OPERATIONS.get(kind.__name__) if private else None)
 
 
 def to_numpy(value: Any) -> Any:

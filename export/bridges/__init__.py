@@ -2,6 +2,7 @@
 
 from export.bridges import (
     activation_layers,
+    applications,
     classics,
     convolutions,
     keras_operations,
@@ -14,6 +15,7 @@ from export.bridges import (
 
 __all__ = [
     "activation_layers",
+    "applications",
     "classics",
     "convolutions",
     "keras_operations",

@@ -35,6 +35,7 @@ LAYERS = [
     layers.Conv2D(6, 3, strides=2, padding="same", activation="relu"),
     layers.Conv2D(6, 3, dilation_rate=2, use_bias=False),
     layers.Conv2D(6, 3, groups=3, activation="sigmoid"),
+    layers.Conv2D(6, 3, groups=3, strides=(1, 2)),
     layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, activation="tanh"),
     layers.SeparableConv2D(5, 3, padding="same", activation="silu"),
     layers.BatchNormalization(epsilon=1e-2),
@@ -67,6 +68,15 @@ def test_layer_computes_the_same(layer: layers.Layer, worker: Worker) -> None:
     image = layers.Input((9, 12, 3))
     model = randomize(keras.Model(image, type(layer).from_config(layer.get_config())(image)))
     assert graph_error(model, worker) <= 1e-5
+
+
+def test_a_convolution_with_a_group_for_each_channel_is_depthwise() -> None:
+    image = layers.Input((8, 8, 4))
+    depthwise = layers.Conv2D(8, 3, groups=4, padding="same", name="depthwise")(image)
+    model = keras.Model(image, layers.Conv2D(8, 3, groups=4, name="grouped")(depthwise))
+    graph = read_graph(model)
+    assert [graph.operations[name].kind for name in ("depthwise", "grouped")] == ["depthwise_conv2d", "conv2d"]
+    assert graph.operations["depthwise"].weights["kernel"].shape == (3, 3, 4, 2)
 
 
 def test_branches_shared_and_nested_models_compute_the_same(worker: Worker) -> None:
