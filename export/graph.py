@@ -87,19 +87,21 @@ class Graph:
         }
         return Graph(self.name, operations, list(self.inputs), list(self.outputs))
 
+    def redirect(self, source: str, other: str) -> None:
+        """Let all that read one operation's output, and the graph's outputs, take another's."""
+        for reader in self.operations.values():
+            reader.inputs = [other if name == source else name for name in reader.inputs]
+        self.outputs = [other if name == source else name for name in self.outputs]
+
     def remove(self, operation: Operation) -> None:
         """Take out an operation with one input; its readers take that input instead."""
         (source,) = operation.inputs
-        for reader in self.operations.values():
-            reader.inputs = [source if name == operation.name else name for name in reader.inputs]
-        self.outputs = [source if name == operation.name else name for name in self.outputs]
+        self.redirect(operation.name, source)
         del self.operations[operation.name]
 
     def insert_after(self, operation: Operation, new: Operation) -> None:
         """Put in an operation that takes another's output; all that read that read the new one instead."""
-        for reader in self.operations.values():
-            reader.inputs = [new.name if name == operation.name else name for name in reader.inputs]
-        self.outputs = [new.name if name == operation.name else name for name in self.outputs]
+        self.redirect(operation.name, new.name)
         order = list(self.operations)
         order.insert(order.index(operation.name) + 1, new.name)
         self.operations[new.name] = new

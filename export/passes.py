@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ LEAST_FACTOR = 1e-6  # of the greatest: what is multiplied by less has no way ba
 
 
 class Fold(Protocol):
-    """Operations that a convolution or dense layer took in."""
+    """Operations whose work another one does as well."""
 
     @property
     def operation(self) -> Operation:
-        """What took them in."""
+        """The one that does it."""
         ...
 
     @property
@@ -43,7 +44,7 @@ def simplify(graph: Graph) -> list[Fold]:
     merge_constants(graph)
     folds += fold_constants(graph)
     loosen_ties(graph)
-    return folds
+    return [*folds, *merge_repeats(graph)]
 
 
 def loosen_ties(graph: Graph) -> None:
@@ -317,6 +318,37 @@ def _response(operation: Operation, kernel: np.ndarray, by_input: np.ndarray) ->
     """What a constant in each input channel gives each output channel."""
     axes = (0, 1) if _is_depthwise(operation) else tuple(range(kernel.ndim - 1))
     return (kernel * by_input).sum(axes).reshape(-1)
+
+
+@dataclass
+class MergedRepeats:
+    """Operations that did once more what one before them does."""
+
+    operation: Operation
+    absorbed: list[str]
+
+    def undone(self, weights: Arrays) -> Arrays:
+        """They have no weights."""
+        return weights
+
+
+def merge_repeats(graph: Graph) -> list[MergedRepeats]:
+    """Let operations without weights that do the same to the same inputs be one.
+
+    The converter does so too, after it was told a range for each: where training made these differ, the file would
+    compute in float.
+    """
+    merged: dict[str, MergedRepeats] = {}
+    for operation in list(graph.operations.values()):
+        if operation.kind == "input" or operation.weights:
+            continue
+        key = json.dumps([operation.kind, operation.inputs, operation.attributes, operation.shape], sort_keys=True)
+        first = merged.setdefault(key, MergedRepeats(operation, []))
+        if first.operation is not operation:
+            graph.redirect(operation.name, first.operation.name)
+            first.absorbed.append(operation.name)
+            del graph.operations[operation.name]
+    return [each for each in merged.values() if each.absorbed]
 
 
 def cut_softmax(graph: Graph) -> bool:

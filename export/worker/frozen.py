@@ -127,8 +127,10 @@ def _converted(
     def function(*inputs):
         values = run(graph, list(inputs), ranges, keep_float)
         if ranges and io != "float32":
-            in_float = [name for name in graph.outputs if name in keep_float]
-            values |= {name: _read(name, values[name], ranges, True, False) for name in in_float}
+            # The converter drops what dequantizes an output, even where an operation in float reads that too.
+            read_in_float = {source for name in keep_float for source in graph.operations[name].inputs}
+            apart = [name for name in graph.outputs if name in keep_float or name in read_in_float]
+            values |= {name: _read(name, values[name], ranges, True, False) for name in apart}
         outputs = [values[name] for name in graph.outputs]
         return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
 

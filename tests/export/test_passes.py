@@ -9,6 +9,7 @@ from keras import layers
 
 from export import FineTuning, Worker, export_tflite, verify
 from export.graph import Graph
+from export.interpreter import Interpreter
 from export.passes import carry_back, cut_softmax, fold_batch_normalization, simplify
 from export.reader import read_graph
 from export.samples import smooth_images
@@ -213,3 +214,57 @@ def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_p
         if any(np.any(a != b) for a, b in zip(layer.get_weights(), trained.get_weights(), strict=True))
     ]
     assert changed == ["Conv2D", "Conv2DTranspose", "BatchNormalization", "Conv1D", "BatchNormalization", "Dense"]
+
+
+def repeating() -> keras.Model:
+    """Does the same to one tensor in four places, of which two are outputs."""
+    keras.utils.set_random_seed(0)
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(image)
+    relus = [layers.ReLU(name=f"relu_{name}")(x) for name in "abcd"]
+    pools = [layers.MaxPooling2D(name=f"pool_{name}")(relu) for name, relu in zip("ab", relus, strict=False)]
+    x = layers.Add()([layers.Conv2D(4, 1, name=f"conv_{i}")(pool) for i, pool in enumerate(pools)])
+    return keras.Model(image, [layers.Dense(5, name="dense")(layers.Flatten()(x)), *relus[2:]])
+
+
+def test_repeats_become_one(tmp_path: Path, worker: Worker) -> None:
+    model = repeating()
+    graph = read_graph(model)
+    folds = simplify(graph)
+    assert {fold.operation.name: fold.absorbed for fold in folds} == {
+        "relu_a": ["relu_b", "relu_c", "relu_d"],
+        "pool_a": ["pool_b"],
+    }
+    assert graph.outputs == ["dense", "relu_a", "relu_a"]
+    samples = [np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype(np.float32)]
+    expected = verify.keras_outputs(model, samples)
+    assert verify.relative_rms(expected, worker.evaluate(graph, graph.outputs, samples)) <= 1e-5
+    export_tflite(model, tmp_path / "a.tflite", worker=worker)
+    assert verify.relative_rms(expected, Interpreter(tmp_path / "a.tflite").run(samples)) <= 1e-5
+
+
+def test_repeats_are_trained_in_8_bits_as_one(tmp_path: Path, worker: Worker) -> None:
+    images = smooth_images((8, 8, 3), 64)
+    training = FineTuning.on_arrays(images, None, batch_size=8, epochs=2, distill=True)
+    report = export_tflite(
+        repeating(), tmp_path / "a.tflite", "int8", qat=training, calibration=images, gate=False, worker=worker
+    )
+    assert report.fully_integer
+    assert report.ops["MAX_POOL_2D"] == 1
+    carried = keras.saving.load_model(report.keras_model)
+    moved = [np.any(carried.get_layer(f"conv_{i}").kernel != repeating().get_layer(f"conv_{i}").kernel) for i in (0, 1)]
+    assert moved == [True, True]
+
+
+def test_a_repeat_is_kept_in_float_by_its_own_name(tmp_path: Path, worker: Worker) -> None:
+    images = smooth_images((8, 8, 3), 64)
+    report = export_tflite(
+        repeating(),
+        tmp_path / "a.tflite",
+        "int8",
+        keep_float=["pool_b"],
+        calibration=images,
+        gate=False,
+        worker=worker,
+    )
+    assert "pool_a" in report.keep_float["operations"]
