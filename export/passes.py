@@ -354,7 +354,7 @@ def merge_repeats(graph: Graph) -> list[MergedRepeats]:
 def cut_softmax(graph: Graph) -> bool:
     """Let the graph end in logits: drop a softmax that is an output. True if there was one."""
     cut = False
-    for name in list(graph.outputs):
+    for name in dict.fromkeys(graph.outputs):
         operation = graph.operations[name]
         if operation.attributes.get("function") == "softmax":
             graph.remove(operation)

@@ -183,6 +183,15 @@ def test_cutting_the_softmax_leaves_logits(worker: Worker) -> None:
     )
 
 
+def test_a_repeated_softmax_is_cut_from_both_outputs() -> None:
+    image = layers.Input((4,))
+    logits = layers.Dense(3, name="dense")(image)
+    graph = read_graph(keras.Model(image, [layers.Softmax()(logits), layers.Softmax()(logits)]))
+    simplify(graph)
+    assert cut_softmax(graph)
+    assert graph.outputs == ["dense", "dense"]
+
+
 def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_path: Path, worker: Worker) -> None:
     keras.utils.set_random_seed(0)
     image = layers.Input((16, 16, 3))
