@@ -32,7 +32,8 @@ MADE = {
     "converter": ("converter", "int8"),
     "LiteRT quantizer": ("LiteRT quantizer", "int8"),
     "ours, plain": ("ours, plain", "int8"),
-    "ours": ("ours", "int8"),
+    "ours, tuned": ("ours", "int8"),
+    "ours, distilled": ("ours, distilled", "int8"),
     "ours, calibration alone": ("ours, calibration alone", "int8"),
     "ours, not equalized": ("ours, not equalized", "int8"),
     "ours, not centered": ("ours, not centered", "int8"),
@@ -122,12 +123,14 @@ def normalized(folder: Path, part: str) -> tuple[np.ndarray, list[str]]:
     return (images.astype(np.float32) / 255 - MEAN) / STD, subjects
 
 
-def make(name: str, folder: Path, calibration: Path) -> Path:
+def make(name: str, folder: Path) -> Path:
     """One producer's file, made in a process of its own."""
     producer, mode = MADE[name]
     output = folder / f"{name}.tflite"
     command = [sys.executable, produce.__file__, producer, "mobilenet_v2", mode, str(output)]
-    command += ["--weights", str(checkpoint()), "--calibration", str(calibration)]
+    command += ["--weights", str(checkpoint()), "--calibration", str(folder / "calibration.npy")]
+    if producer == "ours, distilled":
+        command += ["--training", str(folder / "tuning.npy")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output
 
@@ -148,9 +151,9 @@ def main() -> None:
     model = produce.build("mobilenet_v2", checkpoint())
     expected = model.predict(images, batch_size=16, verbose=0)
     options.output.mkdir(parents=True, exist_ok=True)
-    calibration = options.output / "calibration.npy"
-    np.save(calibration, normalized(options.photos, "calibration")[0])
-    files = {name: make(name, options.output, calibration) for name in made}
+    for part in ("calibration", "tuning"):
+        np.save(options.output / f"{part}.npy", normalized(options.photos, part)[0])
+    files = {name: make(name, options.output) for name in made}
     files |= {path.stem: path for path in options.files}
 
     timed = interleaved.rounds(

@@ -1,12 +1,12 @@
 """One TFLite file by one producer, in a process of its own, and what that cost: the other benchmarks call it.
 
     python benchmarks/produce.py PRODUCER MODEL MODE OUTPUT.tflite [--weights FILE] [--calibration SAMPLES.npy]
-        [--evaluation SAMPLES.npy]
+        [--evaluation SAMPLES.npy] [--training SAMPLES.npy]
 
 prints one line of JSON: seconds of the imports, of building the model and of the export itself, and the model's
 multiply-accumulates. The model ends in logits; those of the float model for the evaluation samples are saved beside
 the file (.npy). Weights that are not given are random; where there are evaluation samples, the statistics of batch
-normalizations then come from the calibration samples.
+normalizations then come from the calibration samples. "ours, distilled" learns from the training samples too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import tensorflow as tf  # noqa: E402
 from random_weights import live_in  # noqa: E402
 
 import keras_classics as kc  # noqa: E402
-from export import PostTraining, Worker, export_tflite  # noqa: E402
+from export import FineTuning, PostTraining, Worker, export_tflite  # noqa: E402
 from export.tuning import CALIBRATION_ALONE  # noqa: E402
 
 LIVED_IN = 32
@@ -46,6 +46,17 @@ def ours(ptq: Any) -> Callable[..., None]:
         export_tflite(
             model, output, mode, calibration=samples if len(samples) else None, ptq=ptq, gate=False, worker=worker
         )
+
+    return produce
+
+
+def distilled() -> Callable[..., None]:
+    """This library's `--qat --distill`, on the calibration and the training samples."""
+    worker = Worker()
+
+    def produce(model: keras.Model, mode: str, samples: np.ndarray, output: Path, training: np.ndarray) -> None:
+        qat = FineTuning.on_photos(np.concatenate([samples, training]))
+        export_tflite(model, output, mode, calibration=samples, qat=qat, gate=False, worker=worker)
 
     return produce
 
@@ -110,6 +121,7 @@ def _signature(path: Path) -> tuple[str, str]:
 
 PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "ours": lambda: ours("tuned"),
+    "ours, distilled": distilled,
     "ours, plain": lambda: ours("plain"),
     "ours, calibration alone": lambda: ours(CALIBRATION_ALONE),
     "ours, not equalized": lambda: ours(PostTraining(equalize=False)),
@@ -151,6 +163,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--evaluation", type=Path)
+    parser.add_argument("--training", type=Path)
     options = parser.parse_args()
     samples = np.load(options.calibration) if options.calibration else np.empty(0)
     produce = PRODUCERS[options.producer]()
@@ -159,7 +172,8 @@ def main() -> None:
     if options.evaluation and not options.weights:
         live_in(model, samples[:LIVED_IN])
     built = time.perf_counter()
-    produce(model, options.mode, samples, options.output)
+    more = {"training": np.load(options.training)} if options.training else {}
+    produce(model, options.mode, samples, options.output, **more)
     done = time.perf_counter()
     if options.evaluation:
         np.save(options.output.with_suffix(".npy"), model.predict(np.load(options.evaluation), batch_size=8, verbose=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from export.graph import Graph
 from export.quantize import Ranges, learnable
 from export.samples import blended
 from export.wire import Arrays
+from keras_classics.augment import Augmentation
 
 Batches = Iterable[tuple[Any, np.ndarray | None]]
 SCHEDULES = ("polynomial", "constant")
 LEARNING_RATE = 5e-4
 GRID_LEARNING_RATE = 0.008  # in steps of the 8-bit kernel
+DISTILLATION_STEPS = 1200  # on images without labels, of which there are few
+DISTILLATION_BATCH = 8
+PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 LEAST_OF_SPARSITY = 0.97  # of what was asked: kernels of few weights round it down
 
 
@@ -62,6 +67,23 @@ class FineTuning:
                 yield [array[chosen] for array in arrays], None if labels is None else labels[chosen]
 
         return cls(batches, count // size, **options)
+
+    @classmethod
+    def on_photos(cls, photos: np.ndarray, batch_size: int = DISTILLATION_BATCH, seed: int = 0) -> FineTuning:
+        """Distill on photos without labels, moved, zoomed and mirrored anew in each epoch, for 1,200 steps.
+
+        Args:
+            photos: float32 (N, height, width, channels), in the model's own range.
+        """
+        plain = cls.on_arrays(photos, None, batch_size, seed)
+
+        def batches(epoch: int) -> Batches:
+            random = np.random.default_rng([seed, epoch, 1])
+            for (images,), _ in plain.batches(epoch):
+                yield PHOTO_AUGMENTATION(images, random), None
+
+        epochs = math.ceil(DISTILLATION_STEPS / plain.steps_per_epoch)
+        return cls(batches, plain.steps_per_epoch, epochs, distill=True)
 
     def stream(self) -> Iterator[Arrays]:
         """All batches of all epochs, as the worker takes them."""

@@ -14,11 +14,10 @@ import keras
 import numpy as np
 
 from export.errors import InputError
-from export.fine_tuning import Clustering, FineTuning, Pruning
+from export.fine_tuning import DISTILLATION_BATCH, DISTILLATION_STEPS, Clustering, FineTuning, Pruning
 from export.inputs import InputRange, recorded_range
 from export.samples import PartImages, balanced, smooth_images
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
-from keras_classics.augment import Augmentation
 from keras_classics.files import replacing, write_json
 from keras_classics.parts import Dataset, Shape
 from keras_classics.pretrained import published
@@ -29,9 +28,6 @@ FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles an
 PRUNING_EPOCHS = 4
 PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
 QAT_EPOCHS = 2
-DISTILLATION_STEPS = 1200  # on images without labels, of which there are few
-DISTILLATION_BATCH = 8
-PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 CLUSTERING_EPOCHS = 2
 
 
@@ -257,22 +253,11 @@ def _quantized_training(
         arrays = _arrays(Path(options.calibration))
         inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
         training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, options.seed, distill=True)
+        training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
     else:
-        training = _on_photos(_folder(Path(options.calibration), _image_shape(model)), options.seed, input_range)
-    return replace(training, epochs=options.qat_epochs or math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
-
-
-def _on_photos(pixels: np.ndarray, seed: int, input_range: InputRange) -> FineTuning:
-    """Distillation on images without labels, changed anew in each epoch."""
-    size = min(DISTILLATION_BATCH, len(pixels))
-
-    def batches(epoch: int) -> Iterator[tuple[np.ndarray, None]]:
-        random = np.random.default_rng([seed, epoch])
-        order = random.permutation(len(pixels))
-        for start in range(0, len(pixels) - size + 1, size):
-            yield input_range.scale(PHOTO_AUGMENTATION(pixels[order[start : start + size]], random)), None
-
-    return FineTuning(batches, len(pixels) // size, distill=True)
+        photos = _folder(Path(options.calibration), _image_shape(model))
+        training = FineTuning.on_photos(input_range.scale(photos), seed=options.seed)
+    return replace(training, epochs=options.qat_epochs or training.epochs)
 
 
 def _training(

@@ -11,6 +11,7 @@ from export.interpreter import Interpreter
 from export.passes import simplify
 from export.quantize import calibrations, can_run
 from export.reader import read_graph
+from export.samples import smooth_images
 from keras_classics.parts import Dataset
 
 
@@ -158,3 +159,17 @@ def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: 
     assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.99
     with pytest.raises(ValueError, match="without class numbers needs distill=True"):
         list(FineTuning.on_arrays(images, None).stream())
+
+
+def test_photos_are_changed_anew_in_each_epoch() -> None:
+    photos = smooth_images((16, 16, 3), 20)
+    training = FineTuning.on_photos(photos)
+    assert (training.steps_per_epoch, training.epochs, training.distill) == (2, 600, True)
+    epochs = [list(training.batches(epoch)) for epoch in (0, 1, 0)]
+    assert all(labels is None and images.shape == (8, 16, 16, 3) for epoch in epochs for images, labels in epoch)
+    first, other, again = (np.concatenate([images for images, _ in epoch]) for epoch in epochs)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.01
+    assert photos.min() <= first.min()
+    assert first.max() <= photos.max()
+    assert not any(np.array_equal(image, photo) for image in first for photo in photos)
