@@ -44,9 +44,9 @@ def register_bridge(*layer_classes: type) -> Callable[[Bridge], Bridge]:
 
 
 def register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
-    """The same for `keras.ops` in a functional model, and for layers that keras.applications keeps to itself.
+    """The same for what Keras has no public class of: `keras.ops` in a functional model, layers of keras.applications.
 
-    Their classes are not public, their names are stable.
+    Their names are stable; a class of that name that is not Keras's own is another one.
     """
 
     def register(bridge: Bridge) -> Bridge:
@@ -212,8 +212,7 @@ class Builder:
 def _find(operation: Any) -> Bridge | None:
     kind = type(operation)
     known = next((_LAYERS[base] for base in kind.__mro__ if base in _LAYERS), None)
-    private = not isinstance(operation, layers.Layer) or kind.__module__.startswith("keras.src.applications.")
-    return known or (_OPERATIONS.get(kind.__name__) if private else None)
+    return known or (_OPERATIONS.get(kind.__name__) if kind.__module__.startswith("keras.") else None)
 
 
 def to_numpy(value: Any) -> Any:

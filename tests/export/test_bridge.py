@@ -79,6 +79,16 @@ def test_a_convolution_with_a_group_for_each_channel_is_depthwise() -> None:
     assert graph.operations["depthwise"].weights["kernel"].shape == (3, 3, 4, 2)
 
 
+def test_a_layer_that_is_only_called_like_one_of_keras_is_not_taken_for_it() -> None:
+    class LayerScale(layers.Layer):
+        def call(self, x):
+            return keras.ops.tanh(x)
+
+    image = layers.Input((4,))
+    with pytest.raises(UnsupportedLayerError, match="LayerScale"):
+        read_graph(keras.Model(image, LayerScale()(image)))
+
+
 def test_branches_shared_and_nested_models_compute_the_same(worker: Worker) -> None:
     image, other = layers.Input((8, 8, 3), name="image"), layers.Input((8, 8, 4), name="other")
     shared = layers.Conv2D(4, 3, padding="same", name="shared")
