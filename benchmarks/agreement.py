@@ -33,7 +33,7 @@ MADE = {
     "LiteRT quantizer": ("LiteRT quantizer", "int8"),
     "ours, plain": ("ours, plain", "int8"),
     "ours, tuned": ("ours", "int8"),
-    "ours, distilled": ("ours, distilled", "int8"),
+    "ours, distilled": ("ours", "int8"),
     "ours, calibration alone": ("ours, calibration alone", "int8"),
     "ours, not equalized": ("ours, not equalized", "int8"),
     "ours, not centered": ("ours, not centered", "int8"),
@@ -129,7 +129,7 @@ def make(name: str, folder: Path) -> Path:
     output = folder / f"{name}.tflite"
     command = [sys.executable, produce.__file__, producer, "mobilenet_v2", mode, str(output)]
     command += ["--weights", str(checkpoint()), "--calibration", str(folder / "calibration.npy")]
-    if producer == "ours, distilled":
+    if name == "ours, distilled":
         command += ["--training", str(folder / "tuning.npy")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output

@@ -6,7 +6,8 @@
 prints one line of JSON: seconds of the imports, of building the model and of the export itself, and the model's
 multiply-accumulates. The model ends in logits; those of the float model for the evaluation samples are saved beside
 the file (.npy). Weights that are not given are random; where there are evaluation samples, the statistics of batch
-normalizations then come from the calibration samples. "ours, distilled" learns from the training samples too.
+normalizations then come from the calibration samples. From training samples,
+and the calibration samples, "ours" learns by distillation.
 """
 
 from __future__ import annotations
@@ -39,24 +40,15 @@ OTHER_IN_TORCHVISION = ("googlenet", "alexnet")  # 3×3 for the paper's 5×5; no
 
 
 def ours(ptq: Any) -> Callable[..., None]:
-    """This library; a started worker is part of the imports."""
+    """This library, distilling where there are training samples; a started worker is part of the imports."""
     worker = Worker()
 
-    def produce(model: keras.Model, mode: str, samples: np.ndarray, output: Path) -> None:
-        export_tflite(
-            model, output, mode, calibration=samples if len(samples) else None, ptq=ptq, gate=False, worker=worker
-        )
-
-    return produce
-
-
-def distilled() -> Callable[..., None]:
-    """This library's `--qat --distill`, on the calibration and the training samples."""
-    worker = Worker()
-
-    def produce(model: keras.Model, mode: str, samples: np.ndarray, output: Path, training: np.ndarray) -> None:
-        qat = FineTuning.on_photos(np.concatenate([samples, training]))
-        export_tflite(model, output, mode, calibration=samples, qat=qat, gate=False, worker=worker)
+    def produce(
+        model: keras.Model, mode: str, samples: np.ndarray, output: Path, training: np.ndarray | None = None
+    ) -> None:
+        qat = None if training is None else FineTuning.on_photos(np.concatenate([samples, training]))
+        calibration = samples if len(samples) else None
+        export_tflite(model, output, mode, calibration=calibration, ptq=ptq, qat=qat, gate=False, worker=worker)
 
     return produce
 
@@ -121,7 +113,6 @@ def _signature(path: Path) -> tuple[str, str]:
 
 PRODUCERS: dict[str, Callable[[], Callable[..., None]]] = {
     "ours": lambda: ours("tuned"),
-    "ours, distilled": distilled,
     "ours, plain": lambda: ours("plain"),
     "ours, calibration alone": lambda: ours(CALIBRATION_ALONE),
     "ours, not equalized": lambda: ours(PostTraining(equalize=False)),

@@ -69,13 +69,19 @@ class FineTuning:
         return cls(batches, count // size, **options)
 
     @classmethod
-    def on_photos(cls, photos: np.ndarray, batch_size: int = DISTILLATION_BATCH, seed: int = 0) -> FineTuning:
-        """Distill on photos without labels, moved, zoomed and mirrored anew in each epoch, for 1,200 steps.
+    def on_photos(cls, photos: np.ndarray, seed: int = 0) -> FineTuning:
+        """Distill on photos without labels, moved, zoomed and mirrored anew in each epoch, for 1,200 steps of 8.
 
         Args:
             photos: float32 (N, height, width, channels), in the model's own range.
+            seed: of their order and changes.
+
+        Raises:
+            InputError: they have other axes, or there is none.
         """
-        plain = cls.on_arrays(photos, None, batch_size, seed)
+        if photos.ndim != 4 or not len(photos):
+            raise InputError(f"photos have the shape {photos.shape}; give (N, height, width, channels), one at least")
+        plain = cls.on_arrays(photos, None, DISTILLATION_BATCH, seed)
 
         def batches(epoch: int) -> Batches:
             random = np.random.default_rng([seed, epoch, 1])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export import FineTuning, PostTraining, Worker, export_tflite, tuning
+from export import FineTuning, InputError, PostTraining, Worker, export_tflite, tuning
 from export.graph import Graph
 from export.interpreter import Interpreter
 from export.passes import simplify
@@ -173,3 +173,9 @@ def test_photos_are_changed_anew_in_each_epoch() -> None:
     assert photos.min() <= first.min()
     assert first.max() <= photos.max()
     assert not any(np.array_equal(image, photo) for image in first for photo in photos)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (0, 16, 16, 3)])
+def test_what_is_no_batch_of_photos_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="give \\(N, height, width, channels\\)"):
+        FineTuning.on_photos(np.zeros(shape, np.float32))
