@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from export.errors import CalibrationWarning
-from export.fine_tuning import SCHEDULES
+from export.fine_tuning import DISTILLATION_STEPS, SCHEDULES
 from export.report import Report
 from export.verify import FLOAT_PARITY
 from keras_classics.errors import ArgumentParser, command_line
@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
         "--distill", action="store_true", help="with --qat: learn from the float model's outputs; needs no labels"
     )
     quantization.add_argument(
-        "--qat-epochs", type=_positive, metavar="N", help="default 2, or as many as 1200 steps take on --calibration"
+        "--qat-epochs",
+        type=_positive,
+        metavar="N",
+        help=f"default 2, or as many as {DISTILLATION_STEPS} steps take on --calibration",
     )
     quantization.add_argument(
         "--prune", type=_pruning, metavar="SPARSITY", help="train this share of the weights to zero, or 2:4 of them"

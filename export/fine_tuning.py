@@ -15,7 +15,7 @@ from export.client import Worker
 from export.errors import InputError
 from export.graph import Graph
 from export.quantize import Ranges, learnable
-from export.samples import blended
+from export.samples import Inputs, blended
 from export.wire import Arrays
 from keras_classics.augment import Augmentation
 
@@ -23,7 +23,7 @@ Batches = Iterable[tuple[Any, np.ndarray | None]]
 SCHEDULES = ("polynomial", "constant")
 LEARNING_RATE = 5e-4
 GRID_LEARNING_RATE = 0.008  # in steps of the 8-bit kernel
-DISTILLATION_STEPS = 1200  # on images without labels, of which there are few
+DISTILLATION_STEPS = 1800  # on images without labels, of which there are few
 DISTILLATION_BATCH = 8
 PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 LEAST_OF_SPARSITY = 0.97  # of what was asked: kernels of few weights round it down
@@ -70,7 +70,7 @@ class FineTuning:
 
     @classmethod
     def on_photos(cls, photos: np.ndarray, seed: int = 0) -> FineTuning:
-        """Distill on photos without labels, moved, zoomed and mirrored anew in each epoch, for 1,200 steps of 8.
+        """Distill on photos without labels, moved, zoomed and mirrored anew in each epoch, for 1,800 steps of 8.
 
         Args:
             photos: float32 (N, height, width, channels), in the model's own range.
@@ -94,15 +94,28 @@ class FineTuning:
     def stream(self) -> Iterator[Arrays]:
         """All batches of all epochs, as the worker takes them."""
         random = np.random.default_rng(0)
+        for arrays, labels in self._batches():
+            if self.distill:
+                arrays = blended(arrays, random)
+            named = {f"input:{index}": array for index, array in enumerate(arrays)}
+            if labels is None and not self.distill:
+                raise InputError("training without class numbers needs distill=True")
+            yield named if self.distill else named | {"target": np.asarray(labels, np.int64)}
+
+    def samples(self, count: int) -> Inputs:
+        """The first inputs of the training, (count, …) each, or fewer where it has no more."""
+        found: list[Inputs] = []
+        for arrays, _ in self._batches():
+            found.append(arrays)
+            if sum(len(batch[0]) for batch in found) >= count:
+                break
+        return [np.concatenate(each)[:count] for each in zip(*found, strict=True)]
+
+    def _batches(self) -> Iterator[tuple[Inputs, np.ndarray | None]]:
         for epoch in range(self.epochs):
             for inputs, labels in self.batches(epoch):
                 arrays = inputs if isinstance(inputs, tuple | list) else [inputs]
-                if self.distill:
-                    arrays = blended(arrays, random)
-                named = {f"input:{index}": np.asarray(array, np.float32) for index, array in enumerate(arrays)}
-                if labels is None and not self.distill:
-                    raise InputError("training without class numbers needs distill=True")
-                yield named if self.distill else named | {"target": np.asarray(labels, np.int64)}
+                yield [np.asarray(array, np.float32) for array in arrays], labels
 
     def options(self, learning_rate: float = LEARNING_RATE) -> dict[str, Any]:
         """What the worker's loop needs to know; `learning_rate` is taken where none was chosen."""

@@ -16,7 +16,10 @@ from export.reference import correct, share
 from export.run import Run
 from export.tuning import Lessons, PostTraining
 
-LONGER_IN_TRAINING = 4  # than post-training quantization learns channels, before kernels are trained
+# Than post-training quantization learns channels, before kernels are trained. Twice as long again only photos that it
+# had learned from gained.
+LONGER_IN_TRAINING = 4
+MOST_FOR_ROUNDING = 384
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,17 @@ def _steps(run: Run) -> PostTraining:
 
 
 def _lessons(run: Run) -> Lessons | None:
-    """The training images, where what is learned from is the float model; as many batches as half of the training."""
+    """The training images, where what is learned from is the float model; as many batches as half of the training.
+
+    Kernels are rounded by as many samples as are learned from, within limits.
+    """
     qat = run.options.qat
     if qat is None or not qat.distill:
         return None
     longest = LONGER_IN_TRAINING * tuning.learning_steps(run.source.graph, len(run.data.calibrating[0]))
     count = min(longest, qat.steps_per_epoch * qat.epochs // 2)
-    return Lessons(count, islice(qat.stream(), count))
+    samples = qat.samples(MOST_FOR_ROUNDING if count else tuning.MOST_FOR_ROUNDING)
+    return Lessons(count, islice(qat.stream(), count), samples)
 
 
 def _trained(run: Run, start: Prepared) -> Prepared:

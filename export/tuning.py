@@ -55,10 +55,17 @@ CALIBRATION_ALONE = PostTraining(equalize=False, center=False, learn=False, roun
 
 @dataclass(frozen=True)
 class Lessons:
-    """Batches of arrays `input:0`, … to learn channels from, and how many there are."""
+    """What weights are learned from.
+
+    Attributes:
+        count: of the batches.
+        batches: of arrays `input:0`, …, to learn channels from.
+        samples: (N, …) for each input, to round kernels by.
+    """
 
     count: int
     batches: Iterator[Arrays]
+    samples: Inputs
 
 
 @dataclass(eq=False)
@@ -98,7 +105,7 @@ def tune(
         keep_float: operations that stay in float.
         steps: which steps to take.
         carried: change only weights from which a way leads back to the model's variables.
-        lessons: what to learn from; by default the samples, as far as `learning_steps` goes.
+        lessons: what to learn from; by default the samples, as far as `learning_steps` goes, and 64 for kernels.
     """
     free = _free(graph, carried)
     kernels = [name for name in free if name not in keep_float]
@@ -137,18 +144,16 @@ def tune(
             again = _Channels.of(centered, worker, seen, free)
             centered = again.equalized(centered, EQUALIZATIONS[equalization])
         start = better("centered", calibrated(centered)[statistic], start)
-    if steps.learn:
-        count = learning_steps(graph, len(seen[0]))
-        lessons = lessons or Lessons(count, _shuffled(seen, count))
-        if lessons.count:
-            noise = 10 ** (-judge(start) / 20)
-            start = better("learned", _learned(start, graph, worker, lessons, keep_float, channels, noise), start)
+    lessons = lessons or _lessons(graph, seen)
+    if steps.learn and lessons.count:
+        noise = 10 ** (-judge(start) / 20)
+        start = better("learned", _learned(start, graph, worker, lessons, keep_float, channels, noise), start)
     result = start
     if steps != CALIBRATION_ALONE:
         result = rounded([])
         scores["nearest"] = judge.told(result)
     if steps.round_weights:
-        result = better("rounded", rounded([array[:MOST_FOR_ROUNDING] for array in seen]), result)
+        result = better("rounded", rounded(lessons.samples), result)
     result.unrounded = start.graph
     result.record = record | {"taken": taken, "held_out_sqnr_db": scores}
     return result
@@ -318,6 +323,11 @@ def _learned(
     graph = start.graph.copy()
     graph.set_weights(weights)
     return Tuned(graph, {name: (low, high) for name, (low, high) in result["ranges"].items()})
+
+
+def _lessons(graph: Graph, samples: Inputs) -> Lessons:
+    count = learning_steps(graph, len(samples[0]))
+    return Lessons(count, _shuffled(samples, count), [array[:MOST_FOR_ROUNDING] for array in samples])
 
 
 def _shuffled(samples: Inputs, count: int) -> Iterator[Arrays]:
