@@ -164,7 +164,7 @@ def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: 
 def test_photos_are_changed_anew_in_each_epoch() -> None:
     photos = smooth_images((16, 16, 3), 20)
     training = FineTuning.on_photos(photos)
-    assert (training.steps_per_epoch, training.epochs, training.distill) == (2, 600, True)
+    assert (training.steps_per_epoch, training.epochs, training.distill) == (2, 900, True)
     epochs = [list(training.batches(epoch)) for epoch in (0, 1, 0)]
     assert all(labels is None and images.shape == (8, 16, 16, 3) for epoch in epochs for images, labels in epoch)
     first, other, again = (np.concatenate([images for images, _ in epoch]) for epoch in epochs)
@@ -173,6 +173,16 @@ def test_photos_are_changed_anew_in_each_epoch() -> None:
     assert photos.min() <= first.min()
     assert first.max() <= photos.max()
     assert not any(np.array_equal(image, photo) for image in first for photo in photos)
+
+
+def test_the_first_samples_of_a_training_go_over_epochs_and_end_with_it() -> None:
+    photos = smooth_images((16, 16, 3), 20)
+    training = FineTuning.on_arrays(photos, None, batch_size=8, epochs=2, distill=True)
+    batches = [images for epoch in (0, 1) for (images,), _ in training.batches(epoch)]
+    (some,) = training.samples(21)
+    np.testing.assert_array_equal(some, np.concatenate(batches)[:21])
+    (everything,) = training.samples(1000)
+    np.testing.assert_array_equal(everything, np.concatenate(batches))
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (0, 16, 16, 3)])
