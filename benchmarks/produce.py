@@ -6,8 +6,8 @@
 prints one line of JSON: seconds of the imports, of building the model and of the export itself, and the model's
 multiply-accumulates. The model ends in logits; those of the float model for the evaluation samples are saved beside
 the file (.npy). Weights that are not given are random; where there are evaluation samples, the statistics of batch
-normalizations then come from the calibration samples. From training samples,
-and the calibration samples, "ours" learns by distillation.
+normalizations then come from the calibration samples. Where there are training samples, "ours" distills on these and
+the calibration samples.
 """
 
 from __future__ import annotations
