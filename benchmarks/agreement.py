@@ -21,7 +21,7 @@ import photos
 import produce
 from rich.console import Console
 
-from export.interpreter import Interpreter
+from export.tflite_file.interpreter import Interpreter
 from keras_classics.errors import InputError, command_line
 from keras_classics.files import write_json, write_text
 

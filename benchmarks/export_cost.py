@@ -25,7 +25,7 @@ import numpy as np
 import produce
 from published import publish, table
 
-from export.samples import smooth_images
+from export.data.samples import smooth_images
 from keras_classics.errors import command_line
 
 IMAGES = 100

@@ -26,7 +26,7 @@ from random_weights import live_in
 
 import keras_classics as kc
 from export import FineTuning, Worker, export_tflite
-from export.samples import smooth_images
+from export.data.samples import smooth_images
 from keras_classics import data, train
 from keras_classics.files import write_text
 

@@ -32,7 +32,7 @@ from random_weights import live_in  # noqa: E402
 
 import keras_classics as kc  # noqa: E402
 from export import FineTuning, PostTraining, Worker, export_tflite  # noqa: E402
-from export.tuning import CALIBRATION_ALONE  # noqa: E402
+from export.quantization.ptq import CALIBRATION_ALONE  # noqa: E402
 
 LIVED_IN = 32
 WITHOUT_PYTORCH = ("mobilenet_v1",)  # torchvision has no such model

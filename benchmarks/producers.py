@@ -28,7 +28,7 @@ import peaks
 import produce
 from published import kept, publish, table
 
-from export.interpreter import Interpreter
+from export.tflite_file.interpreter import Interpreter
 from keras_classics.errors import InputError, command_line
 from keras_classics.files import replacing
 

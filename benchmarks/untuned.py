@@ -30,8 +30,8 @@ from published import kept, publish, table
 from random_weights import live_in
 
 from export import GateError, export_tflite
-from export.interpreter import Interpreter
-from export.verify import paired_drop
+from export.tflite_file.interpreter import Interpreter
+from export.verification.accuracy import paired_drop
 from keras_classics import data, weights
 from keras_classics.errors import InputError, command_line
 

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.bridge import register_bridge
     from export.client import Worker
     from export.errors import CalibrationWarning, ConversionError, GateError, InputError, UnsupportedLayerError
-    from export.fine_tuning import Clustering, FineTuning, Pruning
+    from export.frontend.builder import register_bridge
     from export.pipeline import export_tflite
+    from export.quantization.ptq import PostTraining
+    from export.quantization.qat import Clustering, FineTuning, Pruning
     from export.report import Report
-    from export.tuning import PostTraining
 
 __all__ = [
     "CalibrationWarning",
@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "register_bridge": "bridge",
-    "Clustering": "fine_tuning",
-    "FineTuning": "fine_tuning",
-    "Pruning": "fine_tuning",
+    "register_bridge": "frontend.builder",
+    "Clustering": "quantization.qat",
+    "FineTuning": "quantization.qat",
+    "Pruning": "quantization.qat",
     "export_tflite": "pipeline",
-    "PostTraining": "tuning",
+    "PostTraining": "quantization.ptq",
     "Report": "report",
     "Worker": "client",
 }

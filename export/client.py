@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from export import wire
 from export.errors import ConversionError, InputError
-from export.graph import Graph
+from export.ir.graph import Graph
+from export.worker import wire
 
 Progress = Callable[[Mapping[str, Any]], None]
 # TensorFlow keeps each function that was trained, with the weights in it, until its process ends.
@@ -83,7 +83,7 @@ class Worker:
             self._log.close()
 
     def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> memoryview:
-        """A TFLite file of `graph`; `rest` as `export.worker.frozen.convert` takes it."""
+        """A TFLite file of `graph`; `rest` as `export.worker.execute.convert` takes it."""
         samples = rest.pop("samples", [])
         header = {"call": "convert", "mode": mode, "io": io, **rest}
         return self._call(header, graph, samples)[1]["file"].data
@@ -109,7 +109,7 @@ class Worker:
         return result["signal"], found["tensors"], found["kernels"]
 
     def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:
-        """(operations, 4): what `export.worker.frozen.layer_errors` gives for the file's values of each operation."""
+        """(operations, 4): what `export.worker.execute.layer_errors` gives for the file's values of each operation."""
         arrays = {f"found:{index}": array for index, array in enumerate(found.values())}
         return self._call({"call": "layer_errors", "names": list(found)}, graph, samples, arrays)[1]["powers"]
 
@@ -124,7 +124,7 @@ class Worker:
         return {name: arrays[str(index)] for index, name in enumerate(names)}
 
     def round_weights(self, graph: Graph, names: list[str], samples: list[Any]) -> wire.Arrays:
-        """New weights of the named operations, on their 8-bit grids: `export.worker.rounding`."""
+        """New weights of the named operations, on their 8-bit grids: `export.worker.gptq`."""
         return self._call({"call": "round_weights", "names": names}, graph, samples)[1]
 
     def train(

@@ -9,12 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from export import moments, passes, precision
+from export.data.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
+from export.data.scale_check import FirstNormalization, first_normalization
 from export.errors import InputError
-from export.graph import Graph
+from export.frontend.read import read_graph
+from export.ir.graph import Graph
+from export.mixed_precision.keep_float import float_operations
 from export.options import Options
-from export.reader import read_graph
-from export.samples import Images, Inputs, as_inputs, check_calibration, check_range, digest, first, sample_digests
+from export.passes.simplify import Fold, cut_softmax, simplify
 
 COMPARED_SAMPLES = 256
 PROBING_SAMPLES = 4
@@ -34,8 +36,8 @@ class Source:
 
     model: keras.Model
     graph: Graph
-    folds: Sequence[passes.Fold]
-    normalization: moments.FirstNormalization | None
+    folds: Sequence[Fold]
+    normalization: FirstNormalization | None
     softmax_cut: bool
     in_float: frozenset[str]
 
@@ -43,11 +45,11 @@ class Source:
     def read(cls, model: keras.Model, options: Options) -> Source:
         """Read a model; raises InputError where that or a layer to keep in float is not possible."""
         graph = read_graph(model)
-        normalization = moments.first_normalization(graph)
-        folds = passes.simplify(graph)
-        softmax_cut = options.logits and passes.cut_softmax(graph)
+        normalization = first_normalization(graph)
+        folds = simplify(graph)
+        softmax_cut = options.logits and cut_softmax(graph)
         homes = {name: fold.operation.name for fold in folds for name in fold.absorbed}
-        in_float = precision.float_operations(graph, options.keep_float, homes)
+        in_float = float_operations(graph, options.keep_float, homes)
         return cls(model, graph, folds, normalization, softmax_cut, in_float)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from export.errors import InputError
-from export.fine_tuning import Clustering, FineTuning, Pruning
-from export.tuning import PostTraining
-from export.verify import INTEGER_MODES
+from export.quantization.ptq import PostTraining
+from export.quantization.qat import Clustering, FineTuning, Pruning
+from export.verification.gate import INTEGER_MODES
 
 Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")

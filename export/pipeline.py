@@ -14,15 +14,15 @@ import numpy as np
 
 from export.client import Worker
 from export.errors import CalibrationWarning
-from export.fine_tuning import Clustering, FineTuning, Pruning
 from export.given import Data, Source
 from export.options import Mode, Options
-from export.preparation import give_structure, prepare
-from export.reference import FloatModel
+from export.preparation import give_sparsity, prepare
+from export.quantization.ptq import PostTraining
+from export.quantization.qat import Clustering, FineTuning, Pruning
 from export.report import Report
 from export.run import Clock, Run
 from export.shipping import ship
-from export.tuning import PostTraining
+from export.verification.float_reference import FloatModel
 
 
 def export_tflite(
@@ -67,9 +67,9 @@ def export_tflite(
             Weights that were trained so, carried back into the Keras model, are saved beside the
             file (`.keras`). `model` is unchanged.
         ptq: how int8 is made without training: "tuned" equalizes channels, rounds kernels and learns
-            biases and ranges so that the outputs stay close to the model's (`export.tuning`), or only those of
-            these steps that a `PostTraining` has; "plain" changes no weights, and each range holds all values of the
-            calibration samples. For int16x8 all is left to the converter.
+            biases and ranges so that the outputs stay close to the model's (`export.quantization.ptq`), or only
+            those of these steps that a `PostTraining` has; "plain" changes no weights, and each range holds all
+            values of the calibration samples. For int16x8 all is left to the converter.
         keep_float: layers of an int8 file that stay in float, as the model calls them, or wildcards
             such as `block1_*`. The report says what that costs: the file's latency over that of
             the all-int8 file.
@@ -79,7 +79,7 @@ def export_tflite(
         min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
             the accuracy.
         mixed: where an int8 file would lose too much, leave those operations in float that mend it at the
-            least cost in latency on this CPU (`export.mixed`).
+            least cost in latency on this CPU (`export.mixed_precision.search`).
         layers: put the error of each operation's tensor into the report.
         gate: False ships a file that lost too much accuracy all the same, and says so.
         name: of the model in the report; the model's own by default.
@@ -126,7 +126,7 @@ def export_tflite(
         cautions = _cautions(run)
         for caution in cautions:
             warnings.warn(caution, CalibrationWarning, stacklevel=2)
-        structure = give_structure(run)
+        structure = give_sparsity(run)
         prepared = prepare(run, source.in_float)
         return ship(run, prepared, float_model, structure, cautions)
 

@@ -8,13 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from export import fine_tuning, quantize, tuning
-from export.graph import Graph
-from export.interpreter import Interpreter
-from export.quantize import Ranges
-from export.reference import correct, share
+from export.ir.graph import Graph
+from export.quantization.ptq import CALIBRATION_ALONE, MOST_FOR_ROUNDING, Lessons, PostTraining, learning_steps, tune
+from export.quantization.qat import give_structure, train_quantized
+from export.quantization.ranges import Ranges, calibrations, quantized_tensors
 from export.run import Run
-from export.tuning import Lessons, PostTraining
+from export.tflite_file.interpreter import Interpreter
+from export.verification.float_reference import correct, share
 
 # Than post-training quantization learns channels, before kernels are trained. Twice as long again only photos that it
 # had learned from gained.
@@ -44,13 +44,13 @@ class Prepared:
     training: dict[str, Any] | None = None
 
 
-def give_structure(run: Run) -> dict[str, Any] | None:
+def give_sparsity(run: Run) -> dict[str, Any] | None:
     """Prune and cluster the graph in place, if that was asked for; what came of it, for the report."""
     prune, cluster = run.options.prune, run.options.cluster
     if not (prune or cluster):
         return None
     with run.clock("prune and cluster"):
-        return fine_tuning.give_structure(run.source.graph, run.worker, prune, cluster)
+        return give_structure(run.source.graph, run.worker, prune, cluster)
 
 
 def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
@@ -61,7 +61,7 @@ def prepare(run: Run, in_float: frozenset[str]) -> Prepared:
     if options.ptq == "plain" and not options.qat:
         return Prepared(graph, graph, in_float, _extremes(run, in_float))
     with run.clock("tune"):
-        tuned = tuning.tune(
+        tuned = tune(
             graph,
             run.worker,
             run.data.calibrating,
@@ -79,7 +79,7 @@ def _extremes(run: Run, in_float: frozenset[str]) -> Ranges:
     """Ranges that hold all values of the calibration samples."""
     data, graph = run.data, run.source.graph
     with run.clock("calibrate"):
-        found = quantize.calibrations(graph, run.worker, data.calibrating, run.options.input_range, in_float)
+        found = calibrations(graph, run.worker, data.calibrating, run.options.input_range, in_float)
     return found["extremes"]
 
 
@@ -87,7 +87,7 @@ def _steps(run: Run) -> PostTraining:
     """Kernels with a structure are left alone: rounding would spoil it."""
     options = run.options
     if options.ptq == "plain" or options.prune or options.cluster:
-        return tuning.CALIBRATION_ALONE
+        return CALIBRATION_ALONE
     return options.ptq if isinstance(options.ptq, PostTraining) else PostTraining()
 
 
@@ -99,9 +99,9 @@ def _lessons(run: Run) -> Lessons | None:
     qat = run.options.qat
     if qat is None or not qat.distill:
         return None
-    longest = LONGER_IN_TRAINING * tuning.learning_steps(run.source.graph, len(run.data.calibrating[0]))
+    longest = LONGER_IN_TRAINING * learning_steps(run.source.graph, len(run.data.calibrating[0]))
     count = min(longest, qat.steps_per_epoch * qat.epochs // 2)
-    samples = qat.samples(MOST_FOR_ROUNDING_IN_TRAINING if count else tuning.MOST_FOR_ROUNDING)
+    samples = qat.samples(MOST_FOR_ROUNDING_IN_TRAINING if count else MOST_FOR_ROUNDING)
     return Lessons(count, islice(qat.stream(), count), samples)
 
 
@@ -112,7 +112,7 @@ def _trained(run: Run, start: Prepared) -> Prepared:
     assert start.ranges is not None
     record = {"ptq_accuracy": _accuracy(run, start)}
     with run.clock("quantization-aware training"):
-        ranges, trained = fine_tuning.train_quantized(
+        ranges, trained = train_quantized(
             graph,
             run.worker,
             start.ranges,
@@ -134,7 +134,7 @@ def with_float(prepared: Prepared, in_float: frozenset[str]) -> Prepared:
     graph, known = prepared.graph.copy(), prepared.ranges
     for name in in_float:
         graph.operations[name].weights = dict(prepared.unrounded.operations[name].weights)
-    ranges = {name: known[_scaled_as(graph, known, name)] for name in quantize.quantized_tensors(graph, in_float)}
+    ranges = {name: known[_scaled_as(graph, known, name)] for name in quantized_tensors(graph, in_float)}
     return replace(prepared, graph=graph, in_float=in_float, ranges=ranges)
 
 

@@ -17,7 +17,8 @@ class Report:
 
     Attributes:
         model, mode: the model's name and the export's mode.
-        path, sha256, size_bytes, gzip_bytes: the file (gzip is spared where it gains little: `export.audit.Audit`).
+        path, sha256, size_bytes, gzip_bytes: the file (gzip is spared where it gains little:
+            `export.tflite_file.audit.Audit`).
         input, output: the first input and output: name, shape, dtype, scale, zero_point (None
             where not quantized); `inputs` and `outputs` list all.
         ops: operator name → count; `fully_integer`: no float tensor at all;
@@ -26,14 +27,14 @@ class Report:
             data, in [0, 1]; None without labels. `evaluated` is how many samples that was.
         drop: by how many percentage points accuracy fell, the 95 % interval of that (paired: the
             same samples), and on how many samples only the model or only the file was right.
-        parity: how the outputs differ (`export.verify.Parity`).
+        parity: how the outputs differ (`export.verification.parity.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
-        layers: the error of each operation's tensor (`export.layer_errors`), if that was asked for.
+        layers: the error of each operation's tensor (`export.verification.layer_errors`), if that was asked for.
         keep_float: the `operations` that stay in float in an int8 file, and `latency_over_int8`, what they
-            cost on this CPU (`export.latency`); None where nobody asked for any.
-        mixed: the sets of operations in float that were tried to mend what all in int8 lost (`export.mixed.mend`);
-            None where that was not asked for or needed.
+            cost on this CPU (`export.mixed_precision.latency`); None where nobody asked for any.
+        mixed: the sets of operations in float that were tried to mend what all in int8 lost
+            (`export.mixed_precision.search.mend`); None where that was not asked for or needed.
         ptq, tuning: how int8 was made before any training; of "tuned", what was chosen, and the logits'
             SQNR in dB on held-out calibration samples after each step.
         qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;

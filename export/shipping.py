@@ -12,16 +12,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from export import mixed, passes, quantize, verify
-from export.checking import Checked, make
-from export.latency import latency_ratio
-from export.layer_errors import layer_errors
+from export.data.samples import first
+from export.mixed_precision.latency import latency_ratio
+from export.mixed_precision.search import Candidate, mend
+from export.passes.simplify import carry_back
 from export.preparation import Prepared
+from export.quantization.ranges import calibrations
 from export.quiet import quiet_stderr
-from export.reference import FloatModel, correct_in_keras, float_outputs, share
 from export.report import Report
 from export.run import Run
-from export.samples import first
+from export.verification.checked import Checked, make
+from export.verification.float_reference import FloatModel, correct_in_keras, float_outputs, share
+from export.verification.gate import refuse
+from export.verification.layer_errors import layer_errors
 from keras_classics.files import replacing
 
 INSPECTED_SAMPLES = 8
@@ -37,7 +40,7 @@ def ship(
     """Make the file, check it, and put it in its place with all that belongs to it, or nothing at all.
 
     Args:
-        structure: what `preparation.give_structure` tells.
+        structure: what `preparation.give_sparsity` tells.
         cautions: what seems wrong with the data.
 
     Raises:
@@ -55,9 +58,9 @@ def ship(
         checked = make(run, prepared, file, float_model, expected)
         sets = None
         if run.options.mixed and checked.lost and not checked.wrong:
-            found, sets = mixed.mend(run, mixed.Candidate(prepared, checked), file, float_model, expected)
+            found, sets = mend(run, Candidate(prepared, checked), file, float_model, expected)
             prepared, checked = found.prepared, found.checked
-        verify.refuse(_faults(run, checked), run.path)
+        refuse(_faults(run, checked), run.path)
         report = _report(
             run,
             prepared,
@@ -108,7 +111,7 @@ def _carried_back(run: Run, prepared: Prepared) -> Iterator[None]:
     model = run.source.model
     original = model.get_weights()
     try:
-        passes.carry_back(prepared.graph, run.source.folds)
+        carry_back(prepared.graph, run.source.folds)
         yield
     finally:
         model.set_weights(original)
@@ -124,7 +127,7 @@ def _price(run: Run, prepared: Prepared, path: Path) -> dict[str, Any]:
     graph, options = prepared.graph, run.options
     with run.clock("latency"), tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "int8.tflite"
-        ranges = quantize.calibrations(graph, run.worker, run.data.calibrating, options.input_range)["mean"]
+        ranges = calibrations(graph, run.worker, run.data.calibrating, options.input_range)["mean"]
         reference.write_bytes(run.worker.convert(graph, "int8", options.file_io, ranges=ranges))
         return {"operations": sorted(prepared.in_float), "latency_over_int8": latency_ratio(path, reference)}
 

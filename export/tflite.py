@@ -1,4 +1,4 @@
-"""`python -m export.tflite [MODEL] [--int8] …`: export a model to TFLite. `export.command` is the command."""
+"""`python -m export.tflite [MODEL] [--int8] …`: export a model to TFLite. `export.cli.command` is the command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():  # TensorFlow, if it is the backend, greets at length
-        from export import command
-    return command.main(arguments)
+        from export.cli.command import main
+    return main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The worker process: the one place with TensorFlow's converter, tf_keras and TF-MOT.
 
-It reads requests on standard input and answers on standard output (`export.wire`). Its one argument is the folder
-for large arrays.
+It reads requests on standard input and answers on standard output (`export.worker.wire`). Its one argument is the
+folder for large arrays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from export import wire
+from export.worker import wire
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.graph import Graph
+from export.ir.graph import Graph
 
 STEPS = 255
 Ranges = Mapping[str, tuple[float, float]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from export.graph import Operation
+from export.ir.graph import Operation
 
 Compute = Callable[..., tf.Tensor]
 Weights = Mapping[str, tf.Tensor]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from export.graph import Graph, Operation
-from export.worker.frozen import BATCH_SIZE, Ranges
+from export.ir.graph import Graph, Operation
+from export.worker.execute import BATCH_SIZE, Ranges
 from export.worker.operations import compute
 
 Constants = dict[str, tf.Tensor]

@@ -10,9 +10,9 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.graph import Graph, Operation
-from export.wire import Arrays
+from export.ir.graph import Graph, Operation
 from export.worker.operations import compute
+from export.worker.wire import Arrays
 
 Wrap = Callable[["OperationLayer"], tf_keras.layers.Layer]
 Objective = Callable[[list[tf.Tensor], Any, Any], tf.Tensor]  # loss of inputs, targets and outputs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from export import Worker, export_tflite
-from export.interpreter import Interpreter
+from export.tflite_file.interpreter import Interpreter
 from keras_classics.parts import Dataset
 
 UNDER_TENSORFLOW = """

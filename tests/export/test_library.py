@@ -76,7 +76,7 @@ def test_long_steps_report_how_far_they_are(small: keras.Model, tmp_path: Path) 
 
 def test_what_the_worker_cannot_do_names_the_layer(small: keras.Model, tmp_path: Path, worker: Worker, capfd) -> None:
     from export import register_bridge
-    from export.bridge import _LAYERS
+    from export.frontend.builder import _LAYERS
 
     @keras.saving.register_keras_serializable("tests")
     class Strange(layers.Layer):

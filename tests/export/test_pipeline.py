@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from export import Clustering, FineTuning, GateError, InputError, Pruning, Worker, export_tflite
-from export.audit import audit
-from export.interpreter import Interpreter
+from export.tflite_file.audit import audit
+from export.tflite_file.interpreter import Interpreter
 from keras_classics import train
 from keras_classics.parts import Dataset
 

@@ -1,0 +1,278 @@
+"""What the command line asked for, made ready for `export_tflite`: the model, its data, its input range."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from export.data.input_range import InputRange, recorded_range
+from export.data.samples import PartImages, balanced, smooth_images
+from export.errors import InputError
+from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, Clustering, FineTuning, Pruning
+from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
+from keras_classics.files import replacing, write_json
+from keras_classics.parts import Dataset, Shape
+from keras_classics.pretrained import published
+
+DEFAULT_DATA = "mnist"
+MOST_CALIBRATION_IMAGES = 500
+FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
+PRUNING_EPOCHS = 4
+PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
+QAT_EPOCHS = 2
+CLUSTERING_EPOCHS = 2
+
+
+@dataclass
+class Job:
+    """What `export_tflite` takes, with the name that files are called by."""
+
+    name: str
+    model: keras.Model
+    calibration: Any
+    evaluation: tuple[Any, np.ndarray] | None
+    qat: FineTuning | None
+    prune: Pruning | None
+    cluster: Clustering | None
+    input_range: InputRange
+    gate: bool
+
+
+def prepare(options: argparse.Namespace, integer: bool) -> Job:
+    """Load or train the model and read the data.
+
+    Raises:
+        InputError: model, weights or data cannot be used, or data is missing.
+    """
+    if options.import_module:
+        _import(options.import_module)
+    path = Path(options.model)
+    named = options.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
+    _check_sources(options, named, integer)
+    if not named:
+        model, dataset = _loaded(path, options)
+        input_range = recorded_range(path)
+    elif options.weights is None:
+        model, dataset = _trained(options)
+        input_range = None
+    else:
+        model, dataset = _built(options)
+        input_range = _published_range(options)
+    chosen = InputRange.parse(options.input_range) if options.input_range else input_range or InputRange.between(0, 1)
+    random_weights = named and options.weights == "random"
+    return Job(
+        name=path.stem if not named else options.model,
+        model=model,
+        calibration=_calibration(options, model, dataset, chosen) if integer else None,
+        evaluation=_evaluation(dataset, chosen),
+        qat=_quantized_training(options, model, dataset, chosen) if options.qat else None,
+        prune=_pruning(options, dataset, chosen) if options.prune else None,
+        cluster=Clustering(_training(options, dataset, chosen, CLUSTERING_EPOCHS), options.cluster)
+        if options.cluster
+        else None,
+        input_range=chosen,
+        gate=not (options.no_gate or random_weights),
+    )
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
+
+
+def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> None:
+    """Data is named by the user, or is the default of a model that is trained here; never another."""
+    trained = named and options.weights is None
+    if named:
+        registry.entry(options.model)
+    elif options.weights is not None:
+        raise InputError("--weights goes with a model's name; a .keras file has its own")
+    if options.data and options.calibration:
+        raise InputError("--data brings its own calibration images; give either --data or --calibration")
+    if options.qat and options.mode != "int8":
+        raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
+    if options.mixed and (options.mode != "int8" or options.qat or options.ptq == "plain"):
+        raise InputError("--mixed finds layers for int8 that is tuned and not trained; give --int8 without --qat")
+    if options.distill and not options.qat:
+        raise InputError("--distill is a way of quantization-aware training; give --qat too")
+    if options.distill and not (trained or options.data or options.calibration):
+        raise InputError("--distill needs images to train on, with or without labels; give --data or --calibration")
+    wanted = [name for name in ("qat", "prune", "cluster") if getattr(options, name)]
+    if options.distill and not options.data:
+        wanted.remove("qat")
+    if wanted and not trained and not options.data:
+        raise InputError(f"--{wanted[0]} needs labelled images to train on; give --data")
+    if options.prune_block and (not options.prune or "pattern" in options.prune):
+        raise InputError("--prune-block shapes what --prune SPARSITY makes zero; give that, such as --prune 0.7")
+    if options.cluster and options.cluster < 3:
+        raise InputError(f"--cluster {options.cluster} is too few; it takes at least 3")
+    without_data = not (trained or options.data or options.calibration or options.weights == "random")
+    if integer and without_data:
+        raise InputError(f"{options.mode} needs representative images for its ranges; give --data or --calibration")
+
+
+def _loaded(path: Path, options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
+    model = weights.load_model(path)
+    if options.input_shape or options.classes:
+        raise InputError("--input-shape and --classes go with a model's name; a .keras file has its own")
+    dataset = data.load(options.data, _image_shape(model)) if options.data else None
+    return model, _agreeing(model, dataset, str(path))
+
+
+def _built(options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
+    """A model by name with given, or random, weights."""
+    entry = registry.entry(options.model)
+    shape = tuple(options.input_shape) if options.input_shape else None
+    dataset = data.load(options.data, shape, max(entry.input_shape[:2])) if options.data else None
+    if dataset:
+        shape = dataset.image_shape
+    keras.utils.set_random_seed(options.seed)
+    classes = options.classes or (len(dataset.class_names) if dataset else None)
+    arguments: dict[str, Any] = {"input_shape": shape, "classes": classes}
+    arguments = {name: value for name, value in arguments.items() if value}
+    if options.weights != "random":
+        arguments["weights"] = options.weights
+    if shape:
+        arguments |= registry.recipe_arguments(options.model, shape)
+    model = registry.create_model(options.model, **arguments)
+    return model, _agreeing(model, dataset, options.model)
+
+
+def _published_range(options: argparse.Namespace) -> InputRange | None:
+    """What published weights were trained on; None for random ones and files."""
+    if options.weights not in published.names(options.model):
+        return None
+    preprocessing = preprocessing_for(options.model, options.weights)
+    return InputRange.normalized(preprocessing.mean, preprocessing.std)
+
+
+def _trained(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
+    """A model by name, trained here and saved beside the export."""
+    entry = registry.entry(options.model)
+    shape = tuple(options.input_shape) if options.input_shape else None
+    dataset = data.load(options.data or DEFAULT_DATA, shape, max(entry.input_shape[:2]))
+    if options.classes and options.classes != len(dataset.class_names):
+        raise InputError(
+            f"--classes is {options.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
+        )
+    path = Path(options.output) / f"{options.model}.keras"
+    model = train.build(options.model, dataset, seed=options.seed)
+    train.fit(model, dataset, epochs=options.epochs, seed=options.seed)
+    with replacing(path) as temporary:
+        model.save(temporary)
+    write_json(path.with_name(f"{path.stem}.preprocess.json"), {"input_range": [0, 1]})
+    return model, dataset
+
+
+def _agreeing(model: keras.Model, dataset: Dataset | None, name: str) -> Dataset | None:
+    if dataset and model.outputs[0].shape[-1] != len(dataset.class_names):
+        raise InputError(
+            f"{name} has {model.outputs[0].shape[-1]} outputs and {dataset.name} {len(dataset.class_names)} classes; "
+            "give the data that the model was trained for"
+        )
+    return dataset
+
+
+def _image_shape(model: keras.Model) -> Shape:
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(model.inputs) != 1 or len(shape) != 3 or None in shape:
+        raise InputError(
+            f"{model.name} does not take one image of a fixed size (its inputs are "
+            f"{', '.join(str(tuple(each.shape)) for each in model.inputs)}); give --calibration FILE.npz, "
+            "or use export_tflite from Python"
+        )
+    return shape  # type: ignore[return-value]
+
+
+def _calibration(
+    options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+) -> Any:
+    if options.calibration is not None:
+        path = Path(options.calibration)
+        given = path.suffix in (".npy", ".npz")
+        return _arrays(path) if given else input_range.scale(_folder(path, _image_shape(model)))
+    if dataset:
+        chosen = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
+        return PartImages(dataset.calibration, input_range.scale, chosen)
+    return input_range.scale(smooth_images(_image_shape(model)))
+
+
+def _arrays(path: Path) -> Any:
+    """Arrays in the model's own range: one, or one for each input by name."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else _unnamed({name: found[name] for name in found.files})
+    except (OSError, ValueError, EOFError) as error:
+        if not path.is_file():
+            raise InputError(f"{path} is not a file; check the path") from error
+        raise InputError(f"{path} is not a whole NumPy file of plain arrays; save it again") from error
+
+
+def _unnamed(arrays: dict[str, np.ndarray]) -> Any:
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def _folder(folder: Path, shape: Shape) -> np.ndarray:
+    """At most `MOST_CALIBRATION_IMAGES` of a folder, as many of each of its folders, pixels in [0, 1]."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    if not files:
+        raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
+    chosen = balanced([path.parent for path in files], MOST_CALIBRATION_IMAGES)
+    return np.stack([image_folder.decode(files[index], shape) for index in chosen]).astype(np.float32) / 255
+
+
+def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, np.ndarray] | None:
+    return None if dataset is None else (PartImages(dataset.test, input_range.scale), dataset.test.labels)
+
+
+def _pruning(options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Pruning:
+    training = _training(options, dataset, input_range, PRUNING_EPOCHS, learning_rate=PRUNING_LEARNING_RATE)
+    block = tuple(options.prune_block) if options.prune_block else None
+    return Pruning(training, **options.prune, block=block, schedule=options.prune_schedule)
+
+
+def _quantized_training(
+    options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+) -> FineTuning:
+    if dataset is not None:
+        training = _training(options, dataset, input_range, options.qat_epochs or QAT_EPOCHS)
+        return replace(training, distill=options.distill)
+    if Path(options.calibration).suffix in (".npy", ".npz"):
+        arrays = _arrays(Path(options.calibration))
+        inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
+        training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, options.seed, distill=True)
+        training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
+    else:
+        photos = _folder(Path(options.calibration), _image_shape(model))
+        training = FineTuning.on_photos(input_range.scale(photos), seed=options.seed)
+    return replace(training, epochs=options.qat_epochs or training.epochs)
+
+
+def _training(
+    options: argparse.Namespace,
+    dataset: Dataset | None,
+    input_range: InputRange,
+    epochs: int,
+    learning_rate: float | None = None,
+) -> FineTuning:
+    assert dataset is not None  # _check_sources has seen to it
+    size = min(train.BATCH_SIZE, len(dataset.train))
+
+    def batches(epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        seed = [options.seed, FINE_TUNING_SEED + epoch]
+        for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
+            yield input_range.scale(images), labels
+
+    return FineTuning(batches, len(dataset.train) // size, epochs, learning_rate)

@@ -1,0 +1,1 @@
+"""From a Keras 3 model, under any backend, to the neutral graph."""

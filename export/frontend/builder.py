@@ -1,0 +1,233 @@
+"""From Keras 3 layers to the operations of the neutral graph, under any backend.
+
+`register_bridge` teaches the exporter a layer of yours:
+
+    @register_bridge(MyScale)
+    def my_scale(build, layer, x):
+        return build.add("multiply", x, weights={"factor": layer.scale})
+
+The function gets a `Builder`, the layer, and the layer's call arguments with tensors replaced by
+names; it returns the name of its output, or a list of names where the layer has several outputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from export.errors import InputError, UnsupportedLayerError
+from export.frontend.activations import apply
+from export.ir.graph import Graph, Operation, constant
+from keras_classics.graph import Call, Tensor
+
+Bridge = Callable[..., Any]
+_LAYERS: dict[type, Bridge] = {}
+_OPERATIONS: dict[str, Bridge] = {}
+
+
+def register_bridge(*layer_classes: type) -> Callable[[Bridge], Bridge]:
+    """Decorator: the function rewrites layers of these classes, and of their subclasses.
+
+    A bridge of a more derived class wins; registering a class again replaces its bridge.
+    """
+
+    def register(bridge: Bridge) -> Bridge:
+        _LAYERS.update(dict.fromkeys(layer_classes, bridge))
+        return bridge
+
+    return register
+
+
+def register_operation(*class_names: str) -> Callable[[Bridge], Bridge]:
+    """The same for what Keras has no public class of: `keras.ops` in a functional model, layers of keras.applications.
+
+    Their names are stable; a class of that name that is not Keras's own is another one.
+    """
+
+    def register(bridge: Bridge) -> Bridge:
+        _OPERATIONS.update(dict.fromkeys(class_names, bridge))
+        return bridge
+
+    return register
+
+
+class Builder:
+    """Collects operations while a model is read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._operations: dict[str, Operation] = {}
+        self._inputs: list[str] = []
+        self._scope = ""
+        self.shape: tuple[int, ...] = ()  # of the output of the call that is being rewritten, without batch
+
+    def input(self, name: str, tensor: Tensor) -> str:
+        """An input of the model."""
+        operation = Operation(self._unique(name), "input", [], _fixed(tensor.shape[1:], f"input {name!r}"))
+        self._operations[operation.name] = operation
+        self._inputs.append(operation.name)
+        return operation.name
+
+    def call(self, call: Call, names: Mapping[int, str]) -> list[str]:
+        """Rewrite one call of a layer or operation; returns the names of its outputs."""
+        layer = call.operation
+        bridge = _find(layer)
+        kind = "layer" if isinstance(layer, layers.Layer) else "operation"
+        class_name, path = type(layer).__name__, "/".join((*call.scope, layer.name))
+        if bridge is None:
+            mend = (
+                f"teach it one with export.register_bridge({class_name})"
+                if kind == "layer"
+                else "make it a layer with one"
+            )
+            raise UnsupportedLayerError(
+                f"{kind} {path!r} ({class_name}) has no bridge to TFLite; {mend}, or replace it"
+            )
+        if any(tensor.shape[0] is None for tensor in call.inputs) and call.outputs[0].shape[0] is not None:
+            raise UnsupportedLayerError(
+                f"{kind} {path!r} ({class_name}) moves or removes the batch axis; a file holds one sample at a time, "
+                "so leave that axis first"
+            )
+        self._scope, self.shape = path, _fixed(call.outputs[0].shape[1:], f"{kind} {path!r}")
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: names[leaf.number] if isinstance(leaf, Tensor) else leaf, (call.args, call.kwargs)
+        )
+        kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask") and value is not None}
+        try:
+            found = bridge(self, layer, *args, **kwargs)
+            outputs = [found] if isinstance(found, str) else list(found)
+            if len(outputs) != len(call.outputs):
+                raise InputError(f"it has {len(call.outputs)} outputs and its bridge returns {len(outputs)}")
+        except InputError as error:
+            raise UnsupportedLayerError(f"{kind} {path!r} ({class_name}): {error}") from error
+        return outputs
+
+    def add(
+        self,
+        kind: str,
+        *inputs: str,
+        weights: Mapping[str, Any] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        axes_of: Mapping[str, Sequence[int]] | None = None,
+        shape: Sequence[int] | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Append an operation and return its name.
+
+        Args:
+            kind: a kind of `export.worker.operations`.
+            *inputs: names that earlier calls returned.
+            weights: Keras variables or arrays by role; None values are left out.
+            shapes: of weights that the kind takes with other axes than the variable has.
+            axes_of: of weights that the kind takes with the variable's axes in another order, that order.
+            shape: of the output without batch; the layer's output shape if not given.
+            **attributes: JSON values that the kind needs.
+        """
+        given = {role: value for role, value in (weights or {}).items() if value is not None}
+        variables = {role: value for role, value in given.items() if isinstance(value, keras.Variable)}
+        axes = {role: list(order) for role, order in (axes_of or {}).items()}
+        arrays = {role: constant(to_numpy(value)) for role, value in given.items()}
+        arrays |= {role: arrays[role].transpose(order) for role, order in axes.items()}
+        arrays |= {role: arrays[role].reshape(wanted) for role, wanted in (shapes or {}).items()}
+        name = self._unique(self._scope)
+        self._operations[name] = Operation(
+            name=name,
+            kind=kind,
+            inputs=list(inputs),
+            shape=tuple(self.shape if shape is None else shape),
+            attributes=attributes,
+            weights=arrays,
+            variables=variables,
+            axes=axes,
+            trainable=[role for role in ("kernel", "bias") if role in variables],
+        )
+        return name
+
+    def scale(self, x: str, factor: Any) -> str:
+        """Append a multiplication by a constant that leaves the shape as it is."""
+        return self.add("multiply", x, weights={"factor": factor}, shape=self.shape_of(x))
+
+    def shift(self, x: str, term: Any) -> str:
+        """Append an addition of a constant that leaves the shape as it is."""
+        return self.add("add", x, weights={"term": term}, shape=self.shape_of(x))
+
+    def combine(self, kind: str, a: str, b: str) -> str:
+        """Append an operation on two tensors, element by element; the smaller one is repeated."""
+        shapes = self.shape_of(a), self.shape_of(b)
+        if len(shapes[0]) != len(shapes[1]):
+            raise InputError(
+                f"its inputs have the shapes {shapes[0]} and {shapes[1]}; give both the same number of axes"
+            )
+        return self.add(kind, a, b, shape=np.broadcast_shapes(*shapes))
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """Append a change of shape, unless it changes nothing."""
+        return x if tuple(shape) == self.shape_of(x) else self.add("reshape", x, shape=shape)
+
+    def activation(self, x: str, function: Any) -> str:
+        """Append a Keras activation function, given as a function, a layer or a name; None is linear."""
+        if isinstance(function, layers.Layer):
+            bridge = _find(function)
+            if bridge is None:
+                raise InputError(f"its activation {type(function).__name__} has no bridge")
+            return bridge(self, function, x)
+        if isinstance(function, str):
+            return apply(self, x, function)
+        return apply(self, x, getattr(function, "__name__", str(function)) if function else "linear")
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape of an operation's output, without batch."""
+        return self._operations[name].shape
+
+    def finish(self, outputs: list[str]) -> Graph:
+        """The graph. What several places share is tied where they share all of it, and else stays as it is."""
+        uses = Counter(id(variable) for each in self._operations.values() for variable in each.variables.values())
+        places: dict[tuple[Any, ...], list[Operation]] = defaultdict(list)
+        for operation in self._operations.values():
+            if operation.trainable:
+                variables = sorted((role, id(variable)) for role, variable in operation.variables.items())
+                places[operation.kind, *variables].append(operation)
+        for same in places.values():
+            for operation in same:
+                shared = {role for role, variable in operation.variables.items() if uses[id(variable)] > len(same)}
+                operation.trainable = [role for role in operation.trainable if role not in shared]
+                operation.tied = same[0].name if len(same) > 1 else ""
+        return Graph(self._name, self._operations, self._inputs, outputs)
+
+    def _unique(self, name: str) -> str:
+        name = name.replace(":", "_")
+        if name not in self._operations:
+            return name
+        number = 1
+        while f"{name}/{number}" in self._operations:
+            number += 1
+        return f"{name}/{number}"
+
+
+def _find(operation: Any) -> Bridge | None:
+    kind = type(operation)
+    known = next((_LAYERS[base] for base in kind.__mro__ if base in _LAYERS), None)
+    return known or (_OPERATIONS.get(kind.__name__) if kind.__module__.startswith("keras.") else None)
+
+
+def to_numpy(value: Any) -> Any:
+    """A backend's tensor or variable as an array; anything else as it is."""
+    if isinstance(value, keras.Variable) and keras.backend.backend() == "tensorflow":
+        # `numpy.asarray` would copy it; this shares memory, which TensorFlow copies before it writes.
+        array = value.value.read_value().__array__()
+        array.setflags(write=False)
+        return array
+    foreign = isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
+    return keras.ops.convert_to_numpy(value) if foreign else value
+
+
+def _fixed(shape: tuple[int | None, ...], what: str) -> tuple[int, ...]:
+    sizes = tuple(size for size in shape if size is not None)
+    if len(sizes) < len(shape):
+        raise InputError(f"{what} has the open shape {shape}; build the model with a fixed input shape")
+    return sizes

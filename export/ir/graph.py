@@ -1,0 +1,151 @@
+"""The neutral graph: what a model computes, as named operations and NumPy weights.
+
+It is read from a Keras 3 model under any backend (`export.frontend.builder`), rewritten by passes
+(`export.passes.simplify`) and handed to the worker, which knows TensorFlow but not Keras 3. Tensors are
+channels-last, float32, with the batch axis first; every operation has one output, called by the
+operation's name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from export.worker.wire import Arrays
+
+
+@dataclass
+class Operation:
+    """One step of the computation.
+
+    Attributes:
+        name: unique in the graph.
+        kind: one of the kinds that `export.worker.operations` computes, `input` or
+            `batch_normalization`.
+        inputs: names of the operations whose outputs it takes.
+        shape: of the output without the batch axis.
+        attributes: JSON values that the kind needs (strides, padding, axis, …).
+        weights: its constants by role (kernel, bias, …).
+        variables: the Keras variable behind a weight, by role, so that trained values find back.
+        axes: by role, the order of the variable's axes in the weight, where it is another.
+        trainable: roles of the weights that fine-tuning may change, because there is a way back.
+        tied: of a layer that is used in several places, the first operation that has the same weights, for this
+            one too; otherwise empty.
+    """
+
+    name: str
+    kind: str
+    inputs: list[str]
+    shape: tuple[int, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    weights: Arrays = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, list[int]] = field(default_factory=dict)
+    trainable: list[str] = field(default_factory=list)
+    tied: str = ""
+
+    @property
+    def compressible(self) -> bool:
+        """Whether pruning and clustering may change its kernel.
+
+        Depthwise kernels are left alone: they hold few of the weights and lose most by it, and TF-MOT
+        does not touch them either. So are tied ones, of which each place would get its own.
+        """
+        return self.kind in ("conv2d", "dense") and "kernel" in self.trainable and not self.tied
+
+
+@dataclass
+class Graph:
+    """A model as operations in order of execution."""
+
+    name: str
+    operations: dict[str, Operation]
+    inputs: list[str]
+    outputs: list[str]
+
+    def consumers(self) -> dict[str, list[Operation]]:
+        """For every operation, those that read its output."""
+        readers: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.operations.values():
+            for name in operation.inputs:
+                readers[name].append(operation)
+        return readers
+
+    def logits(self, output: str) -> str:
+        """What the softmax takes that an output is, or the output itself."""
+        operation = self.operations[output]
+        return operation.inputs[0] if operation.attributes.get("function") == "softmax" else output
+
+    def copy(self) -> Graph:
+        """Another graph with the same constants and variables, whose operations can be given others."""
+        operations = {
+            name: replace(operation, inputs=list(operation.inputs), weights=dict(operation.weights))
+            for name, operation in self.operations.items()
+        }
+        return Graph(self.name, operations, list(self.inputs), list(self.outputs))
+
+    def redirect(self, source: str, other: str) -> None:
+        """Let all that read one operation's output, and the graph's outputs, take another's."""
+        for reader in self.operations.values():
+            reader.inputs = [other if name == source else name for name in reader.inputs]
+        self.outputs = [other if name == source else name for name in self.outputs]
+
+    def remove(self, operation: Operation) -> None:
+        """Take out an operation with one input; its readers take that input instead."""
+        (source,) = operation.inputs
+        self.redirect(operation.name, source)
+        del self.operations[operation.name]
+
+    def insert_after(self, operation: Operation, new: Operation) -> None:
+        """Put in an operation that takes another's output; all that read that read the new one instead."""
+        self.redirect(operation.name, new.name)
+        order = list(self.operations)
+        order.insert(order.index(operation.name) + 1, new.name)
+        self.operations[new.name] = new
+        self.operations = {name: self.operations[name] for name in order}
+
+    def weights(self) -> Arrays:
+        """All constants, as `operation:role`."""
+        return {
+            f"{operation.name}:{role}": array
+            for operation in self.operations.values()
+            for role, array in operation.weights.items()
+        }
+
+    def set_weights(self, arrays: Arrays) -> None:
+        """Replace constants by those of `arrays`, which are named as `weights` names them."""
+        for name, array in arrays.items():
+            operation, role = name.rsplit(":", 1)
+            self.operations[operation].weights[role] = array
+
+    def header(self) -> dict[str, Any]:
+        """The graph without its weights, as JSON."""
+        operations = [
+            {
+                "name": operation.name,
+                "kind": operation.kind,
+                "inputs": operation.inputs,
+                "shape": operation.shape,
+                "attributes": operation.attributes,
+                "trainable": operation.trainable,
+                "tied": operation.tied,
+            }
+            for operation in self.operations.values()
+        ]
+        return {"name": self.name, "operations": operations, "inputs": self.inputs, "outputs": self.outputs}
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any], arrays: Arrays) -> Graph:
+        """The graph of `header()` and `weights()`; other arrays are left aside."""
+        operations = {row["name"]: Operation(**row | {"shape": tuple(row["shape"])}) for row in header["operations"]}
+        graph = cls(header["name"], operations, header["inputs"], header["outputs"])
+        graph.set_weights({name: array for name, array in arrays.items() if name.rsplit(":", 1)[0] in operations})
+        return graph
+
+
+def constant(value: Any) -> np.ndarray:
+    """`value` as the float32 array that the graph holds."""
+    return np.asarray(value, np.float32)

@@ -1,0 +1,1 @@
+"""Which operations of an int8 file stay in float, and what that costs."""

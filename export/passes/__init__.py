@@ -1,0 +1,1 @@
+"""Rewrites of the neutral graph that leave what it computes unchanged."""

@@ -1,0 +1,106 @@
+"""Transpositions out of the way: what channels-first layers, and convolutions of sequences, put around themselves.
+
+A change of layout that is followed by an operation on each element moves behind it, until it meets its
+inverse and both vanish, or something that depends on the order of axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from export.ir.graph import Graph, Operation
+
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu")
+
+
+def sink_layouts(graph: Graph) -> None:
+    """Rewrite the graph in place; what it computes stays the same, as does the layout of its outputs."""
+    changed = True
+    while changed:
+        changed = False
+        for operation in list(graph.operations.values()):
+            if operation.name in graph.operations:
+                changed |= _join(graph, operation) or _sink(graph, operation)
+    for operation in graph.operations.values():
+        if operation.kind == "transpose" and _moves_only_ones(graph, operation):
+            operation.kind, operation.attributes = "reshape", {}
+
+
+def _join(graph: Graph, operation: Operation) -> bool:
+    """Make one change of layout of two that follow each other, or none of two that cancel."""
+    before = graph.operations[operation.inputs[0]] if operation.inputs else operation
+    if operation.kind not in ("transpose", "reshape") or before.kind != operation.kind:
+        return False
+    operation.inputs = list(before.inputs)
+    same = operation.shape == graph.operations[before.inputs[0]].shape
+    if operation.kind == "transpose":
+        axes = [before.attributes["axes"][axis] for axis in operation.attributes["axes"]]
+        operation.attributes = {"axes": axes}
+        same = axes == sorted(axes)
+    if same:
+        graph.remove(operation)
+    _drop_unread(graph, before)
+    return True
+
+
+def _sink(graph: Graph, operation: Operation) -> bool:
+    """Move the change of layout that is before all inputs of an operation behind it."""
+    layouts = [graph.operations[name] for name in operation.inputs]
+    if not layouts or not _commutes(graph, operation, layouts):
+        return False
+    layout, outer = layouts[0], operation.shape
+    operation.inputs = [each.inputs[0] for each in layouts]
+    if operation.kind in ELEMENTWISE:
+        operation.weights = {role: _before(array, layout) for role, array in operation.weights.items()}
+    if layout.kind == "transpose":
+        axes = layout.attributes["axes"]
+        operation.shape = tuple(outer[axes.index(axis) - 1] for axis in range(1, len(axes)))
+    else:
+        axes = [0, *range(2, len(outer) + 2)]
+        operation.shape = (1, *outer)
+    if operation.kind == "concatenate":
+        operation.attributes = {"axis": axes[operation.attributes["axis"]]}
+    name = f"{operation.name}/layout"
+    while name in graph.operations:
+        name += "'"
+    graph.insert_after(operation, replace(layout, name=name, inputs=[operation.name], shape=outer))
+    for each in layouts:
+        _drop_unread(graph, each)
+    return True
+
+
+def _commutes(graph: Graph, operation: Operation, layouts: list[Operation]) -> bool:
+    first = layouts[0]
+    if first.kind == "transpose":
+        alike = all(each.kind == "transpose" and each.attributes == first.attributes for each in layouts)
+        keeps_channels = first.attributes["axes"][-1] == len(first.shape)
+    else:  # the height of one that a sequence gets when it is convolved as an image
+        alike = all(
+            each.kind == "reshape" and graph.operations[each.inputs[0]].shape == (1, *each.shape) for each in layouts
+        )
+        keeps_channels = True
+    if operation.kind == "activation":
+        return alike and (keeps_channels or operation.attributes["function"] != "softmax")
+    return alike and (
+        operation.kind in (*ELEMENTWISE, "concatenate") or (operation.kind == "batch_normalization" and keeps_channels)
+    )
+
+
+def _before(array: np.ndarray, layout: Operation) -> np.ndarray:
+    """A constant that is repeated over a tensor behind the layout, as it is before it."""
+    whole = array.reshape((1,) * (len(layout.shape) + 1 - array.ndim) + array.shape)
+    return whole if layout.kind == "reshape" else whole.transpose(np.argsort(layout.attributes["axes"]))[0]
+
+
+def _moves_only_ones(graph: Graph, operation: Operation) -> bool:
+    sizes = (1, *graph.operations[operation.inputs[0]].shape)
+    order = [axis for axis in operation.attributes["axes"] if sizes[axis] != 1]
+    return order == sorted(order)
+
+
+def _drop_unread(graph: Graph, operation: Operation) -> None:
+    read = any(operation.name in each.inputs for each in graph.operations.values())
+    if operation.name in graph.operations and not read and operation.name not in graph.outputs:
+        del graph.operations[operation.name]

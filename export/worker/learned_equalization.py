@@ -1,0 +1,129 @@
+"""Scales and offsets of channels, learned from the error of the outputs in 8 bits.
+
+Cross-layer equalization and channel shift (`export.quantization`) choose them by looking at one tensor; how much a
+channel's error matters at the end only the gradient tells. Kernels stay in float meanwhile and are rounded afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.ir.graph import Graph
+from export.quantization.channel_shift import offsets, summed_axes
+from export.quantization.cross_layer_equalization import SCALABLE, input_channels, output_channels
+from export.worker import execute, training
+from export.worker.learned_ranges import LearnedRanges, Ranges, fake_quantize, output_step
+from export.worker.wire import Arrays
+
+# Of Adam: factors and ranges by their logarithms, offsets and biases in steps of the tensor that they are added to.
+FACTOR_LEARNING_RATE = 0.01
+RANGE_LEARNING_RATE = 0.005
+OFFSET_LEARNING_RATE = 0.3
+BIAS_LEARNING_RATE = 0.05
+
+
+def learn(
+    graph: Graph,
+    ranges: Ranges,
+    shared: Mapping[str, str],
+    keep_float: Collection[str],
+    groups: Sequence[Mapping[str, Sequence[str]]],
+    shifted: Collection[str],
+    biases: Collection[str],
+    options: Mapping[str, Any],
+    connection: Any,
+    objective: training.Objective,
+) -> tuple[Arrays, dict[str, tuple[float, float]], training.History]:
+    """Learn on the connection's batches.
+
+    Args:
+        graph: with batch normalization folded.
+        ranges: of activations, by operation, where they start.
+        shared: for each operation whose range is learned, the one that it shares it with, or itself.
+        keep_float: operations that stay in float.
+        groups: the `sources` and `sinks` of each group of `equalize.channel_groups` whose factors are learned.
+        shifted: operations of `shifting.shiftable` whose offsets are learned.
+        biases: operations whose biases are learned.
+        options: `steps_per_epoch` and `epochs`, and `pace`, by which the learning rates are multiplied.
+        objective: the loss.
+
+    Returns:
+        The weights as the graph names them, the learned ranges, and the mean loss of each epoch.
+    """
+    learned = LearnedRanges(ranges, shared)
+    channels = _Channels(graph, ranges, groups, shifted, biases)
+    outputs = [graph.logits(name) for name in graph.outputs]
+
+    def forward(inputs: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
+        values = execute.run(graph, inputs, learned.tensors(), keep_float, channels.constants(), fake_quantize)
+        return [values[name] for name in outputs]
+
+    pace = options["pace"]
+    variables = [
+        (channels.factors, FACTOR_LEARNING_RATE * pace),
+        (learned.variables, RANGE_LEARNING_RATE * pace),
+        (list(channels.offsets.values()), OFFSET_LEARNING_RATE * pace),
+        (list(channels.biases.values()), BIAS_LEARNING_RATE * pace),
+    ]
+    history = training.fit(forward, variables, options, connection, "learning channels", objective)
+    weights = {
+        f"{name}:{role}": np.asarray(value)
+        for name, constants in channels.constants().items()
+        for role, value in constants.items()
+    }
+    return weights, learned.values(), history
+
+
+class _Channels:
+    """The graph's weights as functions of what is learned of its channels."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Ranges,
+        groups: Sequence[Mapping[str, Sequence[str]]],
+        shifted: Collection[str],
+        biases: Collection[str],
+    ) -> None:
+        def zeros(name: str) -> tf.Variable:
+            return tf.Variable(tf.zeros(graph.operations[name].shape[-1]))
+
+        self._graph = graph
+        self._constants = execute.weights(graph)
+        self._units = {name: np.float32(output_step(graph, ranges, name)) for name in {*shifted, *biases}}
+        self.factors = [zeros(group["sources"][0]) for group in groups]
+        self.offsets = {name: zeros(name) for name in shifted}
+        self.biases = {name: zeros(name) for name in biases}
+        self._produced = {name: i for i, group in enumerate(groups) for name in group["sources"]}
+        self._taken = {name: i for i, group in enumerate(groups) for name in group["sinks"]}
+
+    def constants(self) -> dict[str, dict[str, tf.Tensor]]:
+        """The weights by operation and role."""
+        shifts = {name: variable * self._units[name] for name, variable in self.offsets.items()}
+        off = offsets(self._graph, shifts)
+        result = {}
+        for name, operation in self._graph.operations.items():
+            weights = dict(self._constants[name])
+            if operation.kind in SCALABLE:
+                if name in self._taken:
+                    factors = tf.exp(-self.factors[self._taken[name]])
+                    weights["kernel"] *= tf.gather(factors, input_channels(operation, factors.shape[0]))
+                if name in self.biases:
+                    weights["bias"] += self.biases[name] * self._units[name]
+                if name in self._produced:
+                    factors = tf.exp(self.factors[self._produced[name]])
+                    weights["kernel"] *= tf.gather(factors, output_channels(operation))
+                    if "bias" in weights:
+                        weights["bias"] *= factors
+                if operation.inputs[0] in off:
+                    offset = off[operation.inputs[0]]
+                    given = weights["kernel"] * tf.gather(offset, input_channels(operation, offset.shape[0]))
+                    weights["bias"] += tf.reshape(tf.reduce_sum(given, summed_axes(operation)), [-1])
+                if name in shifts:
+                    weights["bias"] -= shifts[name]
+            result[name] = weights
+        return result
