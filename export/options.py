@@ -1,70 +1,118 @@
-"""How a model is to be exported."""
+"""What an export is asked for, and which of that goes together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import Clustering, FineTuning, Pruning
-from export.verification.gate import INTEGER_MODES
 
 Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
+INTEGER_MODES = ("int8", "int16x8")
 IO_TYPES = ("int8", "uint8", "float32")
 PTQ_WAYS = ("tuned", "plain")
 
+Spelling = Callable[[str], str]
 
-@dataclass(frozen=True)
+
+def keyword(option: str) -> str:
+    """How an argument of `export_tflite` is written."""
+    return f"{option}="
+
+
+def flag(option: str) -> str:
+    """How the same is written on the command line."""
+    return f"--{option.replace('_', '-')}"
+
+
+class Choices(Protocol):
+    """The options that can contradict each other, as `Options` and a parsed command line have them.
+
+    `qat` is the training, or whether there is to be one.
+    """
+
+    @property
+    def mode(self) -> Any: ...
+    @property
+    def io(self) -> Any: ...
+    @property
+    def ptq(self) -> Any: ...
+    @property
+    def qat(self) -> Any: ...
+    @property
+    def keep_float(self) -> Any: ...
+    @property
+    def mixed(self) -> Any: ...
+
+
+def refuse_contradictions(choices: Choices, spelled: Spelling) -> None:
+    """Refuse what is unknown or does not go together.
+
+    Args:
+        spelled: how the user wrote an option, for the message.
+
+    Raises:
+        InputError: with what to change.
+    """
+    for option, known in (("mode", MODES), ("io", IO_TYPES), ("ptq", PTQ_WAYS)):
+        value = getattr(choices, option)
+        if value not in known and not isinstance(value, PostTraining):
+            raise InputError(f"{spelled(option)} is {value!r}; it takes {', '.join(known)}")
+    if choices.qat and choices.mode != "int8":
+        raise InputError(f"{spelled('qat')} trains for int8 and the mode is {choices.mode}; export as int8")
+    if isinstance(choices.keep_float, str):
+        raise InputError(f"{spelled('keep_float')} is the text {choices.keep_float!r}; give a list of layers")
+    if choices.keep_float and choices.mode != "int8":
+        raise InputError(
+            f"{spelled('keep_float')} keeps layers of an int8 file in float and the mode is {choices.mode}; "
+            "leave it out"
+        )
+    if choices.mixed and not _can_mix(choices):
+        raise InputError(
+            f"{spelled('mixed')} finds layers for int8 that is tuned and not trained; find them so first, and name "
+            f"them with {spelled('keep_float')} for training"
+        )
+
+
+def _can_mix(choices: Choices) -> bool:
+    return choices.mode == "int8" and choices.ptq != "plain" and not choices.qat
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `export.export_tflite` was asked for; its arguments of these names are described there."""
+    """What `export.export_tflite` is asked for; its arguments of these names are described there.
+
+    Raises:
+        InputError: an option is unknown, or does not go with another.
+    """
 
     mode: Mode
-    io: str
-    qat: FineTuning | None
-    prune: Pruning | None
-    cluster: Clustering | None
-    ptq: Literal["tuned", "plain"] | PostTraining
-    keep_float: Sequence[str]
-    logits: bool
-    input_range: tuple[float, float] | None
-    max_drop: float
-    min_sqnr: float | None
-    mixed: bool
-    layers: bool
-    gate: bool
-    name: str | None
+    io: str = "int8"
+    qat: FineTuning | None = None
+    prune: Pruning | None = None
+    cluster: Clustering | None = None
+    ptq: Literal["tuned", "plain"] | PostTraining = "tuned"
+    keep_float: Sequence[str] = ()
+    logits: bool = False
+    input_range: tuple[float, float] | None = None
+    max_drop: float = 1.0
+    min_sqnr: float | None = None
+    mixed: bool = False
+    layers: bool = False
+    gate: bool = True
+    name: str | None = None
 
-    def check(self, calibrated: bool) -> None:
-        """Refuse what does not go together; `calibrated` says whether there is calibration data.
-
-        Raises:
-            InputError: with what to change.
-        """
-        for what, value, known in (("mode", self.mode, MODES), ("io", self.io, IO_TYPES), ("ptq", self.ptq, PTQ_WAYS)):
-            if value not in known and not isinstance(value, PostTraining):
-                raise InputError(f"{what} is {value!r}; it takes {', '.join(known)}")
-        if self.mode in INTEGER_MODES and not calibrated:
-            raise InputError(f"{self.mode} needs representative data for its ranges; give calibration=")
-        if self.qat and self.mode != "int8":
-            raise InputError(f"quantization-aware training is for int8, not {self.mode}")
-        if isinstance(self.keep_float, str):
-            raise InputError(f"keep_float is the text {self.keep_float!r}; give a list of layers")
-        if self.keep_float and not self.sets_ranges:
-            raise InputError(f"layers can be kept in float in int8 files, not in {self.mode}; leave out keep_float")
-
-        if self.mixed and not self.can_mix:
-            raise InputError(
-                "mixed precision is for int8 that is tuned and not trained; find the layers so, and name them with "
-                "keep_float for training"
-            )
+    def __post_init__(self) -> None:
+        refuse_contradictions(self, keyword)
 
     @property
     def can_mix(self) -> bool:
         """Whether layers that are worth it can be found and left in float."""
-        return self.mode == "int8" and self.ptq != "plain" and not self.qat
+        return _can_mix(self)
 
     @property
     def sets_ranges(self) -> bool:

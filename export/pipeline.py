@@ -1,11 +1,12 @@
-"""From a Keras 3 model to a verified TFLite file and its report."""
+"""From a Keras 3 model to a verified TFLite file and its report, in the eight steps of docs/export.md."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +14,29 @@ import keras
 import numpy as np
 
 from export.client import Worker
-from export.errors import CalibrationWarning
-from export.given import Data, Source
-from export.options import Mode, Options
-from export.preparation import give_sparsity, prepare
+from export.data.sample_sets import SampleSets
+from export.data.samples import first
+from export.errors import CalibrationWarning, InputError
+from export.mixed_precision.latency import latency_ratio
+from export.mixed_precision.search import MixedPrecision, search
+from export.options import INTEGER_MODES, Mode, Options
+from export.passes.simplify import carry_back
+from export.quantization.candidates import Candidate, compressed, quantized, trained
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import Clustering, FineTuning, Pruning
-from export.report import Report
+from export.quantization.ranges import calibrations
+from export.quiet import quiet_stderr
+from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
-from export.shipping import ship
-from export.verification.float_reference import FloatModel
+from export.source import Source
+from export.verification.float_reference import FloatModel, correct_in_keras, float_outputs, share
+from export.verification.gate import refuse
+from export.verification.layer_errors import layer_errors
+from export.verification.verify import Verified, convert_and_verify
+from keras_classics.files import replacing
+
+INSPECTED_SAMPLES = 8
+"""The error of each layer is of so many samples: all of their activations are in memory at once."""
 
 
 def export_tflite(
@@ -97,45 +111,195 @@ def export_tflite(
         GateError: the file lost too much accuracy or is structurally wrong; `path` is untouched.
     """
     options = Options(
-        mode,
-        io,
-        qat,
-        prune,
-        cluster,
-        ptq,
-        keep_float,
-        logits,
-        input_range,
-        max_drop,
-        min_sqnr,
-        mixed,
-        layers,
-        gate,
-        name,
+        mode=mode,
+        io=io,
+        qat=qat,
+        prune=prune,
+        cluster=cluster,
+        ptq=ptq,
+        keep_float=keep_float,
+        logits=logits,
+        input_range=input_range,
+        max_drop=max_drop,
+        min_sqnr=min_sqnr,
+        mixed=mixed,
+        layers=layers,
+        gate=gate,
+        name=name,
     )
-    options.check(calibrated=calibration is not None)
+    if mode in INTEGER_MODES and calibration is None:
+        raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
+    with started(model, Path(path), options, calibration, evaluation, worker) as run:  # 1. read, 2. fold
+        float_model = FloatModel.measured(run)  # 3. check the graph
+        cautions = _check_calibration(run)
+        structure = compressed(run)  # 5. prune and cluster
+        candidate = quantized(run)  # 4. tune
+        candidate = trained(run, candidate)  # 5. quantization-aware training
+        changed = structure is not None or candidate.training is not None
+        with _new_files(run, changed) as (file, report_file, keras_file):
+            keras_accuracy = _save_trained(run, candidate, keras_file) if keras_file else None
+            as_read = candidate.reference is run.source.graph and structure is None
+            expected = float_model.outputs if as_read else float_outputs(run, candidate.reference)
+            verified = convert_and_verify(run, candidate, file, float_model, expected)  # 6. convert, 7. verify
+            mixture = None
+            if options.mixed and verified.accuracy_faults and not verified.structural_faults:
+                verified, mixture = search(run, verified, file, float_model, expected)
+            refuse(_faults(run, verified), run.path)  # 8. gate
+            report = _report(
+                run,
+                verified,
+                float_model,
+                file,
+                mixed=mixture,
+                structure=structure,
+                warnings=cautions,
+                keras_model=str(run.path.with_suffix(".keras")) if changed else None,
+                keras_accuracy=keras_accuracy,
+            )
+            report.write(report_file)
+    return report
+
+
+@contextlib.contextmanager
+def started(
+    model: keras.Model,
+    path: Path,
+    options: Options,
+    calibration: Any,
+    evaluation: tuple[Any, np.ndarray] | None,
+    worker: Worker | None,
+) -> Iterator[Run]:
+    """Read the model, fold its graph and check the data; a worker of the run's own ends with it.
+
+    Raises:
+        InputError: the model, a layer of it or the data cannot be used.
+    """
     clock = Clock()
     with clock("read"):
         source = Source.read(model, options)
-    data = Data.checked(source.graph, calibration, evaluation, input_range)
+    data = SampleSets.checked(source.graph, calibration, evaluation, options.input_range)
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)
-        run = Run(options, Path(path), source, data, worker, clock)
-        float_model = FloatModel.measured(run)
-        cautions = _cautions(run)
-        for caution in cautions:
-            warnings.warn(caution, CalibrationWarning, stacklevel=2)
-        structure = give_sparsity(run)
-        prepared = prepare(run, source.in_float)
-        return ship(run, prepared, float_model, structure, cautions)
+        yield Run(options, path, source, data, worker, clock)
 
 
-def _cautions(run: Run) -> list[str]:
-    """What seems wrong with the calibration data."""
-    normalization, samples = run.source.normalization, run.data.calibrating
+def _check_calibration(run: Run) -> list[str]:
+    """What seems wrong with the calibration data; each is given as a warning too."""
+    normalization, samples = run.source.normalization, run.data.calibration
     if not (normalization and samples):
         return []
     with run.clock("check calibration"):
         caution = normalization.warning(run.worker, samples)
-    return [caution] if caution else []
+    if not caution:
+        return []
+    warnings.warn(caution, CalibrationWarning, stacklevel=3)
+    return [caution]
+
+
+@contextlib.contextmanager
+def _new_files(run: Run, with_keras_model: bool) -> Iterator[tuple[Path, Path, Path | None]]:
+    """Temporary names of the file, its report and the trained model; all get their final names, or none does."""
+    with contextlib.ExitStack() as files:
+        suffixes = (run.path.suffix, ".json", *([".keras"] if with_keras_model else []))
+        file, report_file, *keras_file = (
+            files.enter_context(replacing(run.path.with_suffix(suffix))) for suffix in suffixes
+        )
+        yield file, report_file, keras_file[0] if keras_file else None
+
+
+def _save_trained(run: Run, candidate: Candidate, path: Path) -> float | None:
+    """Save the Keras model with the trained weights; its accuracy. The user's model keeps its own weights."""
+    model = run.source.model
+    original = model.get_weights()
+    with run.clock("carry back"):
+        try:
+            carry_back(candidate.graph, run.source.folds)
+            correct = correct_in_keras(run)
+            with quiet_stderr():  # saving imports TensorFlow under every backend, which greets at length
+                model.save(path)
+        finally:
+            model.set_weights(original)
+    return share(correct)
+
+
+def _faults(run: Run, verified: Verified) -> list[str]:
+    """Why the file is not shipped, and what may help."""
+    faults = [*verified.structural_faults, *(verified.accuracy_faults if run.options.gate else [])]
+    if verified.structural_faults or not faults:
+        return faults
+    fell = verified.drop is not None and verified.drop["points"] > run.options.max_drop
+    ways = [
+        *(["--qat"] if run.options.mode == "int8" and not run.options.qat else []),
+        *(["--mixed"] if run.options.can_mix and not run.options.mixed else []),
+        *(["--max-drop if that is acceptable"] if fell else []),
+    ]
+    tried = ["no set of layers in float that is worth it mends that"] if run.options.mixed else []
+    return [*faults, *tried, *([f"try {', or '.join(ways)}"] if ways else [])]
+
+
+def _report(
+    run: Run,
+    verified: Verified,
+    float_model: FloatModel,
+    file: Path,
+    *,
+    mixed: MixedPrecision | None,
+    structure: dict[str, Any] | None,
+    warnings: list[str],
+    keras_model: str | None,
+    keras_accuracy: float | None,
+) -> Report:
+    options, data, audit, candidate = run.options, run.data, verified.audit, verified.candidate
+    return Report(
+        model=options.name or run.source.model.name,
+        mode=options.mode,
+        path=str(run.path),
+        sha256=audit.sha256,
+        size_bytes=audit.size_bytes,
+        gzip_bytes=audit.gzip_bytes,
+        input=audit.inputs[0],
+        output=audit.outputs[0],
+        inputs=audit.inputs,
+        outputs=audit.outputs,
+        ops=audit.ops,
+        fully_integer=audit.fully_integer,
+        requantizations=audit.requantizations,
+        float_accuracy=share(float_model.correct),
+        accuracy=share(verified.correct),
+        drop=verified.drop,
+        evaluated=len(float_model.correct),
+        parity=verified.parity.as_json() | {"compared_on": data.compared_on},
+        calibration=data.calibration_record,
+        input_range=list(options.input_range) if options.input_range else None,
+        layers=_layer_errors(run, candidate, file) if options.layers else None,
+        keep_float=_float_layers(run, candidate, file) if candidate.keep_float else None,
+        mixed=mixed,
+        ptq={"int8": "plain" if options.ptq == "plain" else "tuned", "int16x8": "plain"}.get(options.mode),
+        tuning=candidate.tuning,
+        qat=candidate.training,
+        structure=structure,
+        sparsity=audit.sparsity,
+        values_per_channel=audit.values_per_channel,
+        warnings=warnings,
+        gate=GateRecord(not verified.accuracy_faults, verified.accuracy_faults, options.max_drop, options.gate),
+        keras_model=keras_model,
+        keras_accuracy=keras_accuracy,
+        versions=run.worker.versions | versions(),
+        seconds=run.clock.seconds,
+    )
+
+
+def _layer_errors(run: Run, candidate: Candidate, file: Path) -> dict[str, Any]:
+    with run.clock("layers"):
+        return layer_errors(candidate.graph, run.worker, file, first(run.data.compared, INSPECTED_SAMPLES))
+
+
+def _float_layers(run: Run, candidate: Candidate, file: Path) -> FloatLayers:
+    """What stays in float, and the file's latency over that of the same graph all in int8."""
+    graph, options = candidate.graph, run.options
+    with run.clock("latency"), tempfile.TemporaryDirectory() as folder:
+        int8_file = Path(folder) / "int8.tflite"
+        ranges = calibrations(graph, run.worker, run.data.calibration, options.input_range)["mean"]
+        int8_file.write_bytes(run.worker.convert(graph, "int8", options.file_io, ranges=ranges))
+        return FloatLayers(sorted(candidate.keep_float), latency_ratio(file, int8_file))

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any
 
+import keras
+import numpy as np
+
+from export.data.sample_sets import CalibrationRecord
+from export.mixed_precision.latency import LatencyRatio
+from export.mixed_precision.search import MixedPrecision
+from export.quantization.candidates import TrainingRecord
+from export.record import Record
 from keras_classics.files import write_json
 
 SCHEMA = "keras-classics/export-report/1"
 
 
-@dataclass
+@dataclass(frozen=True)
+class FloatLayers(Record):
+    """The operations that stay in float in an int8 file, and its latency over that of the file all in int8."""
+
+    operations: list[str]
+    latency_over_int8: LatencyRatio
+
+
+@dataclass(frozen=True)
+class GateRecord(Record):
+    """Whether the gate passed the file, the faults that would refuse it, and what was asked of it."""
+
+    passed: bool
+    faults: list[str]
+    max_drop: float
+    enforced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What was exported and what was measured on exactly that file.
 
@@ -31,20 +58,18 @@ class Report:
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, where known.
         layers: the error of each operation's tensor (`export.verification.layer_errors`), if that was asked for.
-        keep_float: the `operations` that stay in float in an int8 file, and `latency_over_int8`, what they
-            cost on this CPU (`export.mixed_precision.latency`); None where nobody asked for any.
-        mixed: the sets of operations in float that were tried to mend what all in int8 lost
-            (`export.mixed_precision.search.mend`); None where that was not asked for or needed.
+        keep_float: what stays in float in an int8 file and what it costs; None where nobody asked for any.
+        mixed: the sets of operations in float that were tried to win back what all in int8 lost
+            (`export.mixed_precision.search`); None where that was not asked for or needed.
         ptq, tuning: how int8 was made before any training; of "tuned", what was chosen, and the logits'
             SQNR in dB on held-out calibration samples after each step.
-        qat: epochs, history, and the accuracy that the post-training int8 file of the same model has;
-            None without quantization-aware training.
+        qat: what quantization-aware training did; None without.
         structure: what pruning and clustering were asked for, their histories, and the operations whose kernels
             they have `left_alone`; None without.
         sparsity, values_per_channel: share of zeros in the kernels of convolutions and dense layers
             of the file, and the most different values in an output channel (None for more than 256).
         warnings: what seems wrong with the data.
-        gate: `passed`, the `faults` that would refuse the file, and `max_drop`.
+        gate: whether the file passed, and why not.
         keras_model, keras_accuracy: the Keras model with the fine-tuned weights carried back.
         versions, seconds: of what made it, and how long each step took.
     """
@@ -67,19 +92,19 @@ class Report:
     drop: dict[str, float] | None
     evaluated: int
     parity: dict[str, Any]
-    calibration: dict[str, Any] | None
+    calibration: CalibrationRecord | None
     input_range: list[float] | None
     layers: dict[str, Any] | None
-    keep_float: dict[str, Any] | None
-    mixed: dict[str, Any] | None
+    keep_float: FloatLayers | None
+    mixed: MixedPrecision | None
     ptq: str | None
     tuning: dict[str, Any] | None
-    qat: dict[str, Any] | None
+    qat: TrainingRecord | None
     structure: dict[str, Any] | None
     sparsity: float
     values_per_channel: int | None
     warnings: list[str]
-    gate: dict[str, Any]
+    gate: GateRecord
     keras_model: str | None
     keras_accuracy: float | None
     versions: dict[str, str]
@@ -89,3 +114,14 @@ class Report:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON, whole or not at all."""
         write_json(path, asdict(self))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part in this process."""
+    backend = keras.backend.backend()
+    return {
+        "keras": keras.__version__,
+        "backend": f"{backend} {version(backend)}",
+        "numpy": np.__version__,
+        "ai_edge_litert": version("ai-edge-litert"),
+    }

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.client import Worker
-from export.given import Data, Source
+from export.data.sample_sets import SampleSets
 from export.options import Options
+from export.source import Source
 
 
 class Clock:
@@ -37,6 +38,6 @@ class Run:
     options: Options
     path: Path
     source: Source
-    data: Data
+    data: SampleSets
     worker: Worker
     clock: Clock

@@ -13,8 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():  # TensorFlow, if it is the backend, greets at length
-        from export.cli.command import main
-    return main(arguments)
+        from export.cli import command
+    return command.main(arguments)
 
 
 if __name__ == "__main__":

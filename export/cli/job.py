@@ -16,6 +16,7 @@ import numpy as np
 from export.data.input_range import InputRange, recorded_range
 from export.data.samples import PartImages, balanced, smooth_images
 from export.errors import InputError
+from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
 from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, Clustering, FineTuning, Pruning
 from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
 from keras_classics.files import replacing, write_json
@@ -31,56 +32,63 @@ QAT_EPOCHS = 2
 CLUSTERING_EPOCHS = 2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """What `export_tflite` takes, with the name that files are called by."""
+    """What `export_tflite` takes."""
 
-    name: str
     model: keras.Model
     calibration: Any
     evaluation: tuple[Any, np.ndarray] | None
-    qat: FineTuning | None
-    prune: Pruning | None
-    cluster: Clustering | None
-    input_range: InputRange
-    gate: bool
+    options: Options
 
 
-def prepare(options: argparse.Namespace, integer: bool) -> Job:
+def prepare(chosen: argparse.Namespace) -> Job:
     """Load or train the model and read the data.
+
+    Args:
+        chosen: what `export.cli.arguments.parser` gives.
 
     Raises:
         InputError: model, weights or data cannot be used, or data is missing.
     """
-    if options.import_module:
-        _import(options.import_module)
-    path = Path(options.model)
-    named = options.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
-    _check_sources(options, named, integer)
+    if chosen.import_module:
+        _import(chosen.import_module)
+    path = Path(chosen.model)
+    named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
+    refuse_contradictions(chosen, flag)
+    _check_sources(chosen, named)
     if not named:
-        model, dataset = _loaded(path, options)
+        model, dataset = _loaded(path, chosen)
         input_range = recorded_range(path)
-    elif options.weights is None:
-        model, dataset = _trained(options)
+    elif chosen.weights is None:
+        model, dataset = _trained(chosen)
         input_range = None
     else:
-        model, dataset = _built(options)
-        input_range = _published_range(options)
-    chosen = InputRange.parse(options.input_range) if options.input_range else input_range or InputRange.between(0, 1)
-    random_weights = named and options.weights == "random"
-    return Job(
-        name=path.stem if not named else options.model,
-        model=model,
-        calibration=_calibration(options, model, dataset, chosen) if integer else None,
-        evaluation=_evaluation(dataset, chosen),
-        qat=_quantized_training(options, model, dataset, chosen) if options.qat else None,
-        prune=_pruning(options, dataset, chosen) if options.prune else None,
-        cluster=Clustering(_training(options, dataset, chosen, CLUSTERING_EPOCHS), options.cluster)
-        if options.cluster
-        else None,
-        input_range=chosen,
-        gate=not (options.no_gate or random_weights),
+        model, dataset = _built(chosen)
+        input_range = _published_range(chosen)
+    if chosen.input_range:
+        input_range = InputRange.parse(chosen.input_range)
+    input_range = input_range or InputRange.between(0, 1)
+    random_weights = named and chosen.weights == "random"
+    options = Options(
+        mode=chosen.mode,
+        io=chosen.io,
+        qat=_quantized_training(chosen, model, dataset, input_range) if chosen.qat else None,
+        prune=_pruning(chosen, dataset, input_range) if chosen.prune else None,
+        cluster=_clustering(chosen, dataset, input_range) if chosen.cluster else None,
+        ptq=chosen.ptq,
+        keep_float=chosen.keep_float,
+        logits=chosen.logits,
+        input_range=input_range.limits,
+        max_drop=chosen.max_drop,
+        min_sqnr=chosen.min_sqnr,
+        mixed=chosen.mixed,
+        layers=chosen.layers,
+        gate=not (chosen.no_gate or random_weights),
+        name=chosen.model if named else path.stem,
     )
+    calibration = _calibration(chosen, model, dataset, input_range) if chosen.mode in INTEGER_MODES else None
+    return Job(model, calibration, _evaluation(dataset, input_range), options)
 
 
 def _import(name: str) -> None:
@@ -90,84 +98,80 @@ def _import(name: str) -> None:
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 
-def _check_sources(options: argparse.Namespace, named: bool, integer: bool) -> None:
+def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
     """Data is named by the user, or is the default of a model that is trained here; never another."""
-    trained = named and options.weights is None
+    trained = named and chosen.weights is None
     if named:
-        registry.entry(options.model)
-    elif options.weights is not None:
+        registry.entry(chosen.model)
+    elif chosen.weights is not None:
         raise InputError("--weights goes with a model's name; a .keras file has its own")
-    if options.data and options.calibration:
+    if chosen.data and chosen.calibration:
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
-    if options.qat and options.mode != "int8":
-        raise InputError(f"--qat trains for int8 and the mode is {options.mode}; give --int8 too")
-    if options.mixed and (options.mode != "int8" or options.qat or options.ptq == "plain"):
-        raise InputError("--mixed finds layers for int8 that is tuned and not trained; give --int8 without --qat")
-    if options.distill and not options.qat:
+    if chosen.distill and not chosen.qat:
         raise InputError("--distill is a way of quantization-aware training; give --qat too")
-    if options.distill and not (trained or options.data or options.calibration):
+    if chosen.distill and not (trained or chosen.data or chosen.calibration):
         raise InputError("--distill needs images to train on, with or without labels; give --data or --calibration")
-    wanted = [name for name in ("qat", "prune", "cluster") if getattr(options, name)]
-    if options.distill and not options.data:
+    wanted = [name for name in ("qat", "prune", "cluster") if getattr(chosen, name)]
+    if chosen.distill and not chosen.data:
         wanted.remove("qat")
-    if wanted and not trained and not options.data:
+    if wanted and not trained and not chosen.data:
         raise InputError(f"--{wanted[0]} needs labelled images to train on; give --data")
-    if options.prune_block and (not options.prune or "pattern" in options.prune):
+    if chosen.prune_block and (not chosen.prune or "pattern" in chosen.prune):
         raise InputError("--prune-block shapes what --prune SPARSITY makes zero; give that, such as --prune 0.7")
-    if options.cluster and options.cluster < 3:
-        raise InputError(f"--cluster {options.cluster} is too few; it takes at least 3")
-    without_data = not (trained or options.data or options.calibration or options.weights == "random")
-    if integer and without_data:
-        raise InputError(f"{options.mode} needs representative images for its ranges; give --data or --calibration")
+    if chosen.cluster and chosen.cluster < 3:
+        raise InputError(f"--cluster {chosen.cluster} is too few; it takes at least 3")
+    without_data = not (trained or chosen.data or chosen.calibration or chosen.weights == "random")
+    if chosen.mode in INTEGER_MODES and without_data:
+        raise InputError(f"{chosen.mode} needs representative images for its ranges; give --data or --calibration")
 
 
-def _loaded(path: Path, options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
+def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     model = weights.load_model(path)
-    if options.input_shape or options.classes:
+    if chosen.input_shape or chosen.classes:
         raise InputError("--input-shape and --classes go with a model's name; a .keras file has its own")
-    dataset = data.load(options.data, _image_shape(model)) if options.data else None
+    dataset = data.load(chosen.data, _image_shape(model)) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 
 
-def _built(options: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
+def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     """A model by name with given, or random, weights."""
-    entry = registry.entry(options.model)
-    shape = tuple(options.input_shape) if options.input_shape else None
-    dataset = data.load(options.data, shape, max(entry.input_shape[:2])) if options.data else None
+    entry = registry.entry(chosen.model)
+    shape = tuple(chosen.input_shape) if chosen.input_shape else None
+    dataset = data.load(chosen.data, shape, max(entry.input_shape[:2])) if chosen.data else None
     if dataset:
         shape = dataset.image_shape
-    keras.utils.set_random_seed(options.seed)
-    classes = options.classes or (len(dataset.class_names) if dataset else None)
+    keras.utils.set_random_seed(chosen.seed)
+    classes = chosen.classes or (len(dataset.class_names) if dataset else None)
     arguments: dict[str, Any] = {"input_shape": shape, "classes": classes}
     arguments = {name: value for name, value in arguments.items() if value}
-    if options.weights != "random":
-        arguments["weights"] = options.weights
+    if chosen.weights != "random":
+        arguments["weights"] = chosen.weights
     if shape:
-        arguments |= registry.recipe_arguments(options.model, shape)
-    model = registry.create_model(options.model, **arguments)
-    return model, _agreeing(model, dataset, options.model)
+        arguments |= registry.recipe_arguments(chosen.model, shape)
+    model = registry.create_model(chosen.model, **arguments)
+    return model, _agreeing(model, dataset, chosen.model)
 
 
-def _published_range(options: argparse.Namespace) -> InputRange | None:
+def _published_range(chosen: argparse.Namespace) -> InputRange | None:
     """What published weights were trained on; None for random ones and files."""
-    if options.weights not in published.names(options.model):
+    if chosen.weights not in published.names(chosen.model):
         return None
-    preprocessing = preprocessing_for(options.model, options.weights)
+    preprocessing = preprocessing_for(chosen.model, chosen.weights)
     return InputRange.normalized(preprocessing.mean, preprocessing.std)
 
 
-def _trained(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
+def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     """A model by name, trained here and saved beside the export."""
-    entry = registry.entry(options.model)
-    shape = tuple(options.input_shape) if options.input_shape else None
-    dataset = data.load(options.data or DEFAULT_DATA, shape, max(entry.input_shape[:2]))
-    if options.classes and options.classes != len(dataset.class_names):
+    entry = registry.entry(chosen.model)
+    shape = tuple(chosen.input_shape) if chosen.input_shape else None
+    dataset = data.load(chosen.data or DEFAULT_DATA, shape, max(entry.input_shape[:2]))
+    if chosen.classes and chosen.classes != len(dataset.class_names):
         raise InputError(
-            f"--classes is {options.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
+            f"--classes is {chosen.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
         )
-    path = Path(options.output) / f"{options.model}.keras"
-    model = train.build(options.model, dataset, seed=options.seed)
-    train.fit(model, dataset, epochs=options.epochs, seed=options.seed)
+    path = Path(chosen.output) / f"{chosen.model}.keras"
+    model = train.build(chosen.model, dataset, seed=chosen.seed)
+    train.fit(model, dataset, epochs=chosen.epochs, seed=chosen.seed)
     with replacing(path) as temporary:
         model.save(temporary)
     write_json(path.with_name(f"{path.stem}.preprocess.json"), {"input_range": [0, 1]})
@@ -195,15 +199,15 @@ def _image_shape(model: keras.Model) -> Shape:
 
 
 def _calibration(
-    options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
 ) -> Any:
-    if options.calibration is not None:
-        path = Path(options.calibration)
+    if chosen.calibration is not None:
+        path = Path(chosen.calibration)
         given = path.suffix in (".npy", ".npz")
         return _arrays(path) if given else input_range.scale(_folder(path, _image_shape(model)))
     if dataset:
-        chosen = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
-        return PartImages(dataset.calibration, input_range.scale, chosen)
+        positions = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
+        return PartImages(dataset.calibration, input_range.scale, positions)
     return input_range.scale(smooth_images(_image_shape(model)))
 
 
@@ -237,31 +241,35 @@ def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, 
     return None if dataset is None else (PartImages(dataset.test, input_range.scale), dataset.test.labels)
 
 
-def _pruning(options: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Pruning:
-    training = _training(options, dataset, input_range, PRUNING_EPOCHS, learning_rate=PRUNING_LEARNING_RATE)
-    block = tuple(options.prune_block) if options.prune_block else None
-    return Pruning(training, **options.prune, block=block, schedule=options.prune_schedule)
+def _pruning(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Pruning:
+    training = _training(chosen, dataset, input_range, PRUNING_EPOCHS, learning_rate=PRUNING_LEARNING_RATE)
+    block = tuple(chosen.prune_block) if chosen.prune_block else None
+    return Pruning(training, **chosen.prune, block=block, schedule=chosen.prune_schedule)
+
+
+def _clustering(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Clustering:
+    return Clustering(_training(chosen, dataset, input_range, CLUSTERING_EPOCHS), chosen.cluster)
 
 
 def _quantized_training(
-    options: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
 ) -> FineTuning:
     if dataset is not None:
-        training = _training(options, dataset, input_range, options.qat_epochs or QAT_EPOCHS)
-        return replace(training, distill=options.distill)
-    if Path(options.calibration).suffix in (".npy", ".npz"):
-        arrays = _arrays(Path(options.calibration))
+        training = _training(chosen, dataset, input_range, chosen.qat_epochs or QAT_EPOCHS)
+        return replace(training, distill=chosen.distill)
+    if Path(chosen.calibration).suffix in (".npy", ".npz"):
+        arrays = _arrays(Path(chosen.calibration))
         inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
-        training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, options.seed, distill=True)
+        training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, chosen.seed, distill=True)
         training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
     else:
-        photos = _folder(Path(options.calibration), _image_shape(model))
-        training = FineTuning.on_photos(input_range.scale(photos), seed=options.seed)
-    return replace(training, epochs=options.qat_epochs or training.epochs)
+        photos = _folder(Path(chosen.calibration), _image_shape(model))
+        training = FineTuning.on_photos(input_range.scale(photos), seed=chosen.seed)
+    return replace(training, epochs=chosen.qat_epochs or training.epochs)
 
 
 def _training(
-    options: argparse.Namespace,
+    chosen: argparse.Namespace,
     dataset: Dataset | None,
     input_range: InputRange,
     epochs: int,
@@ -271,7 +279,7 @@ def _training(
     size = min(train.BATCH_SIZE, len(dataset.train))
 
     def batches(epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        seed = [options.seed, FINE_TUNING_SEED + epoch]
+        seed = [chosen.seed, FINE_TUNING_SEED + epoch]
         for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
             yield input_range.scale(images), labels
 

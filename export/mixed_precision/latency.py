@@ -6,25 +6,42 @@ import math
 import os
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from export.record import Record
 from export.tflite_file.interpreter import Interpreter
 
 ROUNDS = 15
+"""Both files are timed in so many rounds; the quartiles of fewer were too far apart to tell files by."""
 BLOCK_SECONDS = 0.05
+"""A block of runs of one file takes about this long, so that other work on the machine meets both files alike."""
 
 
-def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class LatencyRatio(Record):
+    """A file's latency over that of another.
+
+    Attributes:
+        ratio: the median over the rounds.
+        low, high: the quartiles.
+        cpu: the processor on which it holds.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    cpu: str
+
+
+def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str]) -> LatencyRatio:
     """Time of a file over that of `reference`, both in the LiteRT interpreter at one thread.
 
     The two take turns in blocks of about 50 ms, so that other work on the machine meets both alike; a block counts
     by its fastest run, which that work disturbs least.
-
-    Returns:
-        `ratio`, the median over the rounds; `low` and `high`, their quartiles; `rounds`; `cpu`, on which it holds.
     """
     pair = [Interpreter(path), Interpreter(reference)]
     counts = [_runs_in_a_block(interpreter) for interpreter in pair]
@@ -36,7 +53,7 @@ def latency_ratio(path: str | os.PathLike[str], reference: str | os.PathLike[str
             seconds[index] = _fastest(pair[index], counts[index])
         ratios.append(seconds[0] / seconds[1])
     low, middle, high = (round(float(quantile), 3) for quantile in np.quantile(ratios, (0.25, 0.5, 0.75)))
-    return {"ratio": middle, "low": low, "high": high, "rounds": ROUNDS, "cpu": cpu_name()}
+    return LatencyRatio(middle, low, high, ROUNDS, cpu_name())
 
 
 def fastest(interpreter: Interpreter) -> float:

@@ -1,11 +1,13 @@
-"""Mixed precision by price: the cheapest operations to leave in float so that an int8 file passes its gate."""
+"""Mixed precision: the set of operations to leave in float so that an int8 file passes its gate at the least latency.
+
+Sets are chosen by predictions (`export.mixed_precision.selection`) and judged by the files that are made of them.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,113 +15,132 @@ from export.mixed_precision import latency
 from export.mixed_precision.cost import measure
 from export.mixed_precision.keep_float import units
 from export.mixed_precision.selection import Tradeoff
-from export.preparation import Prepared, with_float
+from export.quantization.candidates import QuantizedCandidate
 from export.quantization.ptq import parted
+from export.record import Record
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter
-from export.verification.checked import Checked, make
 from export.verification.float_reference import FloatModel, Outputs
 from export.verification.gate import least_sqnr_db
+from export.verification.verify import Verified, convert_and_verify
 
-STEP_DB = 2.0  # by which the noise is lowered where nothing tells how far it is from the goal
-MARGIN_DB = 0.5  # above what was short of the goal
+STEP_DB = 2.0
+"""The predicted noise is lowered by so much, in dB, where nothing tells how far a file is from passing."""
+MARGIN_DB = 0.5
+"""A file that was short of its SQNR by some dB is followed by a set that is predicted to gain so much more."""
 MOST_SETS = 12
+"""Sets that are converted and verified before the search gives up."""
 MOST_SAMPLES = 16
+"""Held-out calibration samples on which the noise of each tensor and kernel is measured."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What was prepared, and what was found of the file that was made of it."""
+class Prediction(Record):
+    """By how much a set should raise the file's SQNR, in dB, and its latency over that of the file without it."""
 
-    prepared: Prepared
-    checked: Checked
+    sqnr_gain_db: float
+    latency: float
 
 
-def mend(
-    run: Run, whole: Candidate, path: Path, float_model: FloatModel, expected: Outputs
-) -> tuple[Candidate, dict[str, Any]]:
+@dataclass(frozen=True)
+class FloatSet(Record):
+    """A set of operations in float that was tried, and what was measured on its file."""
+
+    operations: list[str]
+    sqnr_db: float | None
+    agreement_where_sure: float | None
+    drop: dict[str, float] | None
+    latency: latency.LatencyRatio | None
+    predicted: Prediction | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class MixedPrecision(Record):
+    """The sets that were tried, the file that was to be improved first; latencies are over that file's."""
+
+    sets: list[FloatSet]
+
+
+def search(
+    run: Run, start: Verified, path: Path, float_model: FloatModel, expected: Outputs
+) -> tuple[Verified, MixedPrecision]:
     """Leave ever more operations in float until the file at `path` passes.
 
     Args:
-        whole: what the file at `path` is, that lost too much.
+        start: the file at `path`, which lost too much.
 
     Returns:
-        The candidate that passes, whose file is at `path`, or `whole` if none does; and for the report, each
-        set of operations that was tried, `whole` first: `operations`, `sqnr_db`, `drop`, `latency` over that of
-        `whole`, what of it was `predicted`, and whether it `passed`.
+        What was measured on the file that passes, which is at `path` then, or `start` if none does.
     """
+    assert isinstance(start.candidate, QuantizedCandidate)  # `Options` allows the search for these alone
     with run.clock("sensitivity"):
         seconds = latency.fastest(Interpreter(path))
-        tradeoff = _measured(run, whole.prepared, seconds)
-    start = tradeoff.chosen(whole.prepared.in_float)
-    before = tradeoff.noise(start[None])[0]
-    sets = [_row(whole, None, None)]
-    less = max(_missing_db(run, whole.checked), 0.0) or STEP_DB
+        tradeoff = _tradeoff(run, start.candidate, seconds)
+    kept = tradeoff.chosen(start.candidate.keep_float)
+    noise = tradeoff.noise(kept[None])[0]
+    sets = [_float_set(start, None, None)]
+    gain_db = max(_missing_db(run, start), 0.0) or STEP_DB
     with tempfile.TemporaryDirectory() as folder:
-        first = Path(folder) / "whole.tflite"
-        first.write_bytes(path.read_bytes())
+        start_file = Path(folder) / "start.tflite"
+        start_file.write_bytes(path.read_bytes())
         while len(sets) <= MOST_SETS:
-            chosen = tradeoff.cheapest(before * 10 ** (-less / 10), start)
+            chosen = tradeoff.cheapest(noise * 10 ** (-gain_db / 10), kept)
             if chosen is None or chosen.all():
                 break
-            names, predicted = tradeoff.operations(chosen), _predicted(tradeoff, start, chosen, seconds)
-            if sets[-1]["operations"] == sorted(names):
-                less += STEP_DB
+            names = tradeoff.operations(chosen)
+            if sets[-1].operations == sorted(names):
+                gain_db += STEP_DB
                 continue
-            prepared = with_float(whole.prepared, names)
-            candidate = Candidate(prepared, make(run, prepared, path, float_model, expected))
+            verified = convert_and_verify(run, start.candidate.keeping_float(names), path, float_model, expected)
             with run.clock("latency"):
-                sets.append(_row(candidate, latency.latency_ratio(path, first), predicted))
-            if not (candidate.checked.lost or candidate.checked.wrong):
-                return candidate, {"sets": sets}
-            short = _missing_db(run, candidate.checked)
-            less += short + MARGIN_DB if short > 0 else STEP_DB
-        path.write_bytes(first.read_bytes())
-    return whole, {"sets": sets}
+                ratio = latency.latency_ratio(path, start_file)
+            sets.append(_float_set(verified, ratio, _prediction(tradeoff, kept, chosen, seconds)))
+            if verified.passed:
+                return verified, MixedPrecision(sets)
+            missing_db = _missing_db(run, verified)
+            gain_db += missing_db + MARGIN_DB if missing_db > 0 else STEP_DB
+        path.write_bytes(start_file.read_bytes())
+    return start, MixedPrecision(sets)
 
 
-def _measured(run: Run, prepared: Prepared, seconds: float) -> Tradeoff:
+def _tradeoff(run: Run, candidate: QuantizedCandidate, seconds: float) -> Tradeoff:
     """Noise on samples that set no ranges, and time on this CPU; all operations in int8 take `seconds`."""
-    graph, rounded, ranges = prepared.unrounded, prepared.graph, prepared.ranges
-    assert graph is not None
-    assert ranges is not None
-    held, _ = parted(run.data.calibrating)
+    graph = candidate.unrounded
+    held_out, _ = parted(run.data.calibration)
     names = [graph.logits(name) for name in graph.outputs]
     signal, tensors, kernels = run.worker.noise_powers(
-        graph, rounded, ranges, names, [array[:MOST_SAMPLES] for array in held]
+        graph, candidate.graph, candidate.ranges, names, [array[:MOST_SAMPLES] for array in held_out]
     )
     weighted = [name for name, operation in graph.operations.items() if "kernel" in operation.weights]
-    costs = measure(rounded, run.worker, units(graph), seconds)
     return Tradeoff.of(
         graph,
-        dict(zip(ranges, tensors / signal, strict=True)),
+        dict(zip(candidate.ranges, tensors / signal, strict=True)),
         dict(zip(weighted, kernels / signal, strict=True)),
-        costs,
+        measure(candidate.graph, run.worker, units(graph), seconds),
     )
 
 
-def _missing_db(run: Run, checked: Checked) -> float:
+def _missing_db(run: Run, verified: Verified) -> float:
     """By how much the SQNR falls short of what is asked; 0 or less if it does not."""
-    least = least_sqnr_db(checked.drop is not None, run.options.min_sqnr)
-    found = checked.parity.sqnr_db
-    return 0.0 if least is None or found is None else least - found
+    least = least_sqnr_db(verified.drop is not None, run.options.min_sqnr)
+    sqnr_db = verified.parity.sqnr_db
+    return 0.0 if least is None or sqnr_db is None else least - sqnr_db
 
 
-def _predicted(tradeoff: Tradeoff, start: np.ndarray, chosen: np.ndarray, seconds: float) -> dict[str, float]:
-    """By how much a set should raise the SQNR of a file that takes `seconds`, and over that its latency."""
+def _prediction(tradeoff: Tradeoff, start: np.ndarray, chosen: np.ndarray, seconds: float) -> Prediction:
     noise, spent = tradeoff.noise(np.array([start, chosen])), tradeoff.seconds(np.array([start, chosen]))
     gain = 10 * np.log10(noise[0] / noise[1])
-    return {"sqnr_gain_db": round(float(gain), 2), "latency": round(float(1 + (spent[1] - spent[0]) / seconds), 3)}
+    return Prediction(round(float(gain), 2), round(float(1 + (spent[1] - spent[0]) / seconds), 3))
 
 
-def _row(candidate: Candidate, ratio: dict[str, Any] | None, predicted: dict[str, float] | None) -> dict[str, Any]:
-    checked = candidate.checked
-    return {
-        "operations": sorted(candidate.prepared.in_float),
-        "sqnr_db": checked.parity.sqnr_db,
-        "agreement_where_sure": checked.parity.agreement_where_sure,
-        "drop": checked.drop,
-        "latency": ratio,
-        "predicted": predicted,
-        "passed": not checked.lost,
-    }
+def _float_set(verified: Verified, ratio: latency.LatencyRatio | None, predicted: Prediction | None) -> FloatSet:
+    return FloatSet(
+        sorted(verified.candidate.keep_float),
+        verified.parity.sqnr_db,
+        verified.parity.agreement_where_sure,
+        verified.drop,
+        ratio,
+        predicted,
+        not verified.accuracy_faults,
+    )

@@ -66,7 +66,7 @@ def correct(run: Run, function: Callable[[Inputs], list[np.ndarray]]) -> np.ndar
     """The same of what gives outputs for a batch of inputs."""
     if run.data.labels is None:
         return np.zeros(0, bool)
-    return accuracy.correct(function, run.data.evaluating, run.data.labels)
+    return accuracy.correct(function, run.data.evaluation, run.data.labels)
 
 
 def share(correct: np.ndarray) -> float | None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.errors import GateError
+from export.options import INTEGER_MODES
 from export.tflite_file.audit import Audit
 from export.verification.parity import Parity
 
 GRAPH_PARITY = 1e-4  # a mistake makes more; Keras's own float32 is up to 1.9e-5 from float64 (ResNet50 on photos)
 FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
-INTEGER_MODES = ("int8", "int16x8")
 LEAST_SQNR_DB = 10.0
 LEAST_AGREEMENT = 0.95
 FORGIVEN = 1  # of few images one tells nothing

@@ -178,7 +178,7 @@ BAD = {
     ),
     "keep float in float": (
         lambda p, m: ["lenet5", "--weights", "random", "--keep-float", "c1"],
-        "layers can be kept in float in int8 files",
+        "--keep-float keeps layers of an int8 file in float and the mode is float32",
     ),
     "mix in float": (lambda p, m: ["lenet5", "--mixed"], "--mixed finds layers for int8 that is tuned and not trained"),
     "keep what is not there": (

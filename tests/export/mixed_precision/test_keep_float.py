@@ -103,7 +103,7 @@ def test_an_unknown_layer_is_refused_with_names_that_are_near(model, blocks, tmp
         export_tflite(model, tmp_path / "a.tflite", "int8", keep_float=["depthwize"], worker=worker, **blocks)
     with pytest.raises(InputError, match="is the text 'pool'; give a list"):
         export_tflite(model, tmp_path / "a.tflite", "int8", keep_float="pool", worker=worker, **blocks)
-    with pytest.raises(InputError, match="in int8 files, not in int16x8"):
+    with pytest.raises(InputError, match="of an int8 file in float and the mode is int16x8"):
         export_tflite(model, tmp_path / "a.tflite", "int16x8", keep_float=["pool"], worker=worker, **blocks)
     assert not list(tmp_path.iterdir())
 

@@ -76,5 +76,5 @@ def test_the_parts_of_the_noise_add_up(lenet: keras.Model, mnist: Dataset, worke
 def test_mixed_precision_is_for_tuned_int8(lenet: keras.Model, mnist: Dataset, tmp_path, worker: Worker) -> None:
     training = FineTuning.on_arrays(mnist.train.images(slice(8)), mnist.train.labels[:8])
     for wrong in ({"mode": "float32"}, {"mode": "int8", "ptq": "plain"}, {"mode": "int8", "qat": training}):
-        with pytest.raises(InputError, match="mixed precision is for int8 that is tuned and not trained"):
+        with pytest.raises(InputError, match="mixed= finds layers for int8 that is tuned and not trained"):
             export_tflite(lenet, tmp_path / "a.tflite", mixed=True, worker=worker, **data_of(mnist) | wrong)

@@ -1,0 +1,110 @@
+"""The samples of one export, checked against the model's graph and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.data.samples import (
+    Images,
+    Inputs,
+    as_inputs,
+    check_calibration,
+    check_range,
+    digest,
+    first,
+    sample_digests,
+)
+from export.errors import InputError
+from export.ir.graph import Graph
+from export.record import Record
+
+COMPARED_SAMPLES = 256
+"""A file and the float model are compared on at most this many samples; accuracy is of all evaluation samples."""
+PROBING_SAMPLES = 4
+"""Samples of noise on which a float file is compared where no data were given."""
+
+
+@dataclass(frozen=True)
+class CalibrationRecord(Record):
+    """The calibration samples in the report: their number, and the SHA-256 of their values and shapes."""
+
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class SampleSets:
+    """The samples of an export, (N, …) for each input of the model.
+
+    Attributes:
+        calibration: set ranges and tune; empty where none were given.
+        evaluation, labels: measure accuracy; empty and None where none were given.
+        compared: samples on which file and float model are compared; always some.
+        compared_on: which samples these are.
+    """
+
+    calibration: Inputs
+    evaluation: Sequence[Images]
+    labels: np.ndarray | None
+    compared: Inputs
+    compared_on: str
+
+    @classmethod
+    def checked(
+        cls,
+        graph: Graph,
+        calibration: Any,
+        evaluation: tuple[Any, np.ndarray] | None,
+        input_range: tuple[float, float] | None,
+    ) -> SampleSets:
+        """What was given, as arrays by input.
+
+        Raises:
+            InputError: it does not fit the model's inputs or cannot be used.
+        """
+        shapes = [graph.operations[name].shape for name in graph.inputs]
+        calibrating: Inputs = []
+        evaluating: list[Images] = []
+        labels = None
+        if calibration is not None:
+            samples = as_inputs(calibration, graph.inputs, shapes, "calibration")
+            calibrating = first(samples, len(samples[0]))
+            check_calibration(calibrating, input_range)
+        if evaluation is not None:
+            evaluating = as_inputs(evaluation[0], graph.inputs, shapes, "evaluation")
+            labels = np.asarray(evaluation[1])
+            if len(labels) != len(evaluating[0]):
+                raise InputError(f"evaluation has {len(evaluating[0])} samples and {len(labels)} labels")
+            for array in first(evaluating, COMPARED_SAMPLES):
+                check_range(array, input_range, "evaluation")
+        if calibrating and evaluating:
+            _check_disjoint(calibrating, evaluating)
+        compared, compared_on = _compared(graph, calibrating, evaluating)
+        return cls(calibrating, evaluating, labels, compared, compared_on)
+
+    @property
+    def calibration_record(self) -> CalibrationRecord | None:
+        """For the report; None without calibration samples."""
+        return CalibrationRecord(len(self.calibration[0]), digest(self.calibration)) if self.calibration else None
+
+
+def _check_disjoint(calibration: Inputs, evaluation: Sequence[Images]) -> None:
+    common = sample_digests(calibration) & sample_digests(evaluation)
+    if common:
+        raise InputError(
+            f"{len(common)} samples are in both calibration and evaluation; measure on samples that set no ranges"
+        )
+
+
+def _compared(graph: Graph, calibration: Inputs, evaluation: Sequence[Images]) -> tuple[Inputs, str]:
+    if evaluation:
+        return first(evaluation, COMPARED_SAMPLES), "evaluation"
+    if calibration:
+        return first(calibration, COMPARED_SAMPLES), "calibration"
+    random = np.random.default_rng(0)
+    shapes = [(PROBING_SAMPLES, *graph.operations[name].shape) for name in graph.inputs]
+    return [random.random(shape, np.float32) for shape in shapes], "uniform noise in [0, 1]"

@@ -1,0 +1,50 @@
+"""The model of an export and the graph that was read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from export.data.scale_check import FirstNormalization, first_normalization
+from export.frontend.read import read_graph
+from export.ir.graph import Graph
+from export.mixed_precision.keep_float import float_operations
+from export.options import Options
+from export.passes.simplify import Fold, cut_softmax, simplify
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model and the graph that was read from it.
+
+    Attributes:
+        graph: with batch normalization folded.
+        folds: lead trained weights back to the model's variables.
+        normalization: the first one, as it was before it was folded.
+        softmax_cut: whether the graph ends in logits where the model has a softmax.
+        keep_float: operations that the user wants in float.
+    """
+
+    model: keras.Model
+    graph: Graph
+    folds: Sequence[Fold]
+    normalization: FirstNormalization | None
+    softmax_cut: bool
+    keep_float: frozenset[str]
+
+    @classmethod
+    def read(cls, model: keras.Model, options: Options) -> Source:
+        """Read a model and simplify its graph.
+
+        Raises:
+            InputError: a layer cannot be read, or one to keep in float is not there.
+        """
+        graph = read_graph(model)
+        normalization = first_normalization(graph)
+        folds = simplify(graph)
+        softmax_cut = options.logits and cut_softmax(graph)
+        homes = {name: fold.operation.name for fold in folds for name in fold.absorbed}
+        keep_float = float_operations(graph, options.keep_float, homes)
+        return cls(model, graph, folds, normalization, softmax_cut, keep_float)
