@@ -11,7 +11,8 @@ from typing import Any
 from export.ir.graph import Graph
 from export.quantization.ptq import CALIBRATION_ALONE, MOST_FOR_ROUNDING, Lessons, PostTraining, learning_steps, tune
 from export.quantization.qat import give_structure, train_quantized
-from export.quantization.ranges import Ranges, calibrations, quantized_tensors
+from export.quantization.ranges import calibrations
+from export.quantization.scales import Ranges, quantized_tensors
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import correct, share

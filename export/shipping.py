@@ -15,7 +15,7 @@ import numpy as np
 from export.data.samples import first
 from export.mixed_precision.latency import latency_ratio
 from export.mixed_precision.search import Candidate, mend
-from export.passes.simplify import carry_back
+from export.passes.carry_back import carry_back
 from export.preparation import Prepared
 from export.quantization.ranges import calibrations
 from export.quiet import quiet_stderr
