@@ -20,7 +20,7 @@ from export.errors import CalibrationWarning, InputError
 from export.mixed_precision.latency import latency_ratio
 from export.mixed_precision.search import MixedPrecision, search
 from export.options import INTEGER_MODES, Mode, Options
-from export.passes.simplify import carry_back
+from export.passes.carry_back import carry_back
 from export.quantization.candidates import Candidate, compressed, quantized, trained
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import Clustering, FineTuning, Pruning

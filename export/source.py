@@ -12,7 +12,9 @@ from export.frontend.read import read_graph
 from export.ir.graph import Graph
 from export.mixed_precision.keep_float import float_operations
 from export.options import Options
-from export.passes.simplify import Fold, cut_softmax, simplify
+from export.passes.cut_softmax import cut_softmax
+from export.passes.fold import Fold
+from export.passes.simplify import simplify
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from export.errors import InputError
+from export.ir.kinds import FUNCTIONS
 
 if TYPE_CHECKING:
     from export.frontend.builder import Builder
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, equation 14
-DIRECT = ("relu", "relu6", "exponential", "sigmoid", "tanh", "log", "softmax", "hard_silu")
 
 
 def apply(build: Builder, x: str, name: str) -> str:
@@ -28,8 +28,8 @@ def apply(build: Builder, x: str, name: str) -> str:
         return x
     if name in COMPOSED:
         return COMPOSED[name](build, x)
-    if name not in DIRECT:
-        known = ", ".join(sorted((*DIRECT, *COMPOSED)))
+    if name not in FUNCTIONS or not FUNCTIONS[name].of_keras:
+        known = ", ".join(sorted((*(name for name, row in FUNCTIONS.items() if row.of_keras), *COMPOSED)))
         raise InputError(f"activation {name!r} is not known; use one of {known}")
     return function(build, x, name)
 

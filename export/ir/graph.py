@@ -1,7 +1,7 @@
 """The neutral graph: what a model computes, as named operations and NumPy weights.
 
 It is read from a Keras 3 model under any backend (`export.frontend.builder`), rewritten by passes
-(`export.passes.simplify`) and handed to the worker, which knows TensorFlow but not Keras 3. Tensors are
+(`export.passes`) and handed to the worker, which knows TensorFlow but not Keras 3. Tensors are
 channels-last, float32, with the batch axis first; every operation has one output, called by the
 operation's name.
 """
@@ -9,11 +9,13 @@ operation's name.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from export.ir.kinds import Traits, traits
 from export.worker.wire import Arrays
 
 
@@ -23,8 +25,7 @@ class Operation:
 
     Attributes:
         name: unique in the graph.
-        kind: one of the kinds that `export.worker.operations` computes, `input` or
-            `batch_normalization`.
+        kind: one of `export.ir.kinds`.
         inputs: names of the operations whose outputs it takes.
         shape: of the output without the batch axis.
         attributes: JSON values that the kind needs (strides, padding, axis, …).
@@ -48,13 +49,23 @@ class Operation:
     tied: str = ""
 
     @property
+    def traits(self) -> Traits:
+        """How operations of its kind, or of its activation function, behave."""
+        return traits(self.kind, self.attributes)
+
+    @property
+    def function(self) -> str:
+        """The function of an activation; empty of other kinds."""
+        return self.attributes.get("function", "") if self.kind == "activation" else ""
+
+    @property
     def compressible(self) -> bool:
         """Whether pruning and clustering may change its kernel.
 
         Depthwise kernels are left alone: they hold few of the weights and lose most by it, and TF-MOT
         does not touch them either. So are tied ones, of which each place would get its own.
         """
-        return self.kind in ("conv2d", "dense") and "kernel" in self.trainable and not self.tied
+        return self.traits.compressible and "kernel" in self.trainable and not self.tied
 
 
 @dataclass
@@ -74,10 +85,15 @@ class Graph:
                 readers[name].append(operation)
         return readers
 
+    def sole_reader(self, operation: Operation) -> Operation | None:
+        """The operation that alone reads another's output, once; None if there are more, or the graph gives it out."""
+        readers = self.consumers()[operation.name]
+        return readers[0] if len(readers) == 1 and operation.name not in self.outputs else None
+
     def logits(self, output: str) -> str:
         """What the softmax takes that an output is, or the output itself."""
         operation = self.operations[output]
-        return operation.inputs[0] if operation.attributes.get("function") == "softmax" else output
+        return operation.inputs[0] if operation.function == "softmax" else output
 
     def copy(self) -> Graph:
         """Another graph with the same constants and variables, whose operations can be given others."""
@@ -106,6 +122,29 @@ class Graph:
         order.insert(order.index(operation.name) + 1, new.name)
         self.operations[new.name] = new
         self.operations = {name: self.operations[name] for name in order}
+
+    def replace(self, run: Sequence[Operation], steps: Sequence[Operation]) -> None:
+        """Put operations in the place of others in a row; the last one takes over the name of the last one there."""
+        gone, last = {operation.name for operation in run}, run[-1].name
+        operations: dict[str, Operation] = {}
+        for name, operation in self.operations.items():
+            if name == last:
+                operations |= {step.name: step for step in steps}
+            elif name not in gone:
+                operations[name] = operation
+        self.operations = operations
+
+    def remove_unread(self, operation: Operation) -> None:
+        """Take out an operation that nothing reads and that is no output; others stay."""
+        read = any(operation.name in other.inputs for other in self.operations.values())
+        if operation.name in self.operations and not read and operation.name not in self.outputs:
+            del self.operations[operation.name]
+
+    def unused_name(self, name: str) -> str:
+        """`name`, or one like it that no operation has."""
+        while name in self.operations:
+            name += "'"
+        return name
 
     def weights(self) -> Arrays:
         """All constants, as `operation:role`."""

@@ -13,7 +13,7 @@ import numpy as np
 from export.client import Worker
 from export.ir.graph import Graph, Operation
 from export.mixed_precision import latency
-from export.quantization.ranges import FIXED_RANGES, quantized_tensors
+from export.quantization.scales import quantized_tensors
 from export.tflite_file.interpreter import Interpreter
 
 TYPICAL_RANGE = (-6.0, 6.0)
@@ -98,8 +98,7 @@ def _shape(part: Graph) -> str:
 
 
 def _ranges(part: Graph) -> dict[str, tuple[float, float]]:
-    functions = {name: part.operations[name].attributes.get("function", "") for name in quantized_tensors(part)}
-    return {name: FIXED_RANGES.get(function, TYPICAL_RANGE) for name, function in functions.items()}
+    return {name: part.operations[name].traits.fixed_range or TYPICAL_RANGE for name in quantized_tensors(part)}
 
 
 def _edges(part: Graph) -> int:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from export.errors import InputError
 from export.ir.graph import Graph
-from export.quantization.ranges import is_fused
+from export.quantization.scales import is_fused
 
 NAMED_IN_MESSAGES = 5
 

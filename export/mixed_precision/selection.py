@@ -14,7 +14,6 @@ import numpy as np
 from export.ir.graph import Graph
 from export.mixed_precision.cost import Costs
 from export.mixed_precision.keep_float import units
-from export.quantization.ranges import SAME_SCALE
 
 LONGEST_RUN = 32  # of units in order of execution
 LEAST_COST = 1e-3  # of the int8 graph's time, for a unit in float: on other CPUs none is free
@@ -152,5 +151,5 @@ def _writers_and_readers(graph: Graph, name: str) -> set[str]:
         reached.add(each)
         if graph.operations[each].kind == "input" or each in graph.outputs:
             return set()
-        waiting += [reader.name for reader in readers[each] if reader.kind in SAME_SCALE]
+        waiting += [reader.name for reader in readers[each] if reader.traits.same_scale]
     return reached | {reader.name for each in reached for reader in readers[each]}

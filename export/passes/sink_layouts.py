@@ -1,7 +1,13 @@
 """Transpositions out of the way: what channels-first layers, and convolutions of sequences, put around themselves.
 
-A change of layout that is followed by an operation on each element moves behind it, until it meets its
-inverse and both vanish, or something that depends on the order of axes.
+    f(Px)              →   P f(x)              f: elementwise; by position, where P leaves the channels last
+    f(Px, Py)          →   P f(x, y)
+    concat(Px, Py; a)  →   P concat(x, y; P⁻¹a)
+    Q P x              →   (QP) x, and x where QP changes nothing
+
+P and Q are transpositions, or the height of one that a sequence gets when it is convolved as an image. So one moves
+behind all that it commutes with, until it meets its inverse and both vanish, or something that depends on the order of
+axes. At the end a transposition that only moves axes of size one is a change of shape.
 """
 
 from __future__ import annotations
@@ -11,12 +17,14 @@ from dataclasses import replace
 import numpy as np
 
 from export.ir.graph import Graph, Operation
+from export.passes.fold import Fold
 
-ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu")
 
+def sink_layouts(graph: Graph) -> list[Fold]:
+    """Move changes of layout towards the outputs, whose layout stays; no way back is needed, as no weight is trained.
 
-def sink_layouts(graph: Graph) -> None:
-    """Rewrite the graph in place; what it computes stays the same, as does the layout of its outputs."""
+    A constant that is repeated over a tensor is transposed with it.
+    """
     changed = True
     while changed:
         changed = False
@@ -26,6 +34,7 @@ def sink_layouts(graph: Graph) -> None:
     for operation in graph.operations.values():
         if operation.kind == "transpose" and _moves_only_ones(graph, operation):
             operation.kind, operation.attributes = "reshape", {}
+    return []
 
 
 def _join(graph: Graph, operation: Operation) -> bool:
@@ -41,7 +50,7 @@ def _join(graph: Graph, operation: Operation) -> bool:
         same = axes == sorted(axes)
     if same:
         graph.remove(operation)
-    _drop_unread(graph, before)
+    graph.remove_unread(before)
     return True
 
 
@@ -52,7 +61,7 @@ def _sink(graph: Graph, operation: Operation) -> bool:
         return False
     layout, outer = layouts[0], operation.shape
     operation.inputs = [each.inputs[0] for each in layouts]
-    if operation.kind in ELEMENTWISE:
+    if operation.traits.elementwise:
         operation.weights = {role: _before(array, layout) for role, array in operation.weights.items()}
     if layout.kind == "transpose":
         axes = layout.attributes["axes"]
@@ -62,12 +71,10 @@ def _sink(graph: Graph, operation: Operation) -> bool:
         operation.shape = (1, *outer)
     if operation.kind == "concatenate":
         operation.attributes = {"axis": axes[operation.attributes["axis"]]}
-    name = f"{operation.name}/layout"
-    while name in graph.operations:
-        name += "'"
+    name = graph.unused_name(f"{operation.name}/layout")
     graph.insert_after(operation, replace(layout, name=name, inputs=[operation.name], shape=outer))
     for each in layouts:
-        _drop_unread(graph, each)
+        graph.remove_unread(each)
     return True
 
 
@@ -81,11 +88,9 @@ def _commutes(graph: Graph, operation: Operation, layouts: list[Operation]) -> b
             each.kind == "reshape" and graph.operations[each.inputs[0]].shape == (1, *each.shape) for each in layouts
         )
         keeps_channels = True
-    if operation.kind == "activation":
-        return alike and (keeps_channels or operation.attributes["function"] != "softmax")
-    return alike and (
-        operation.kind in (*ELEMENTWISE, "concatenate") or (operation.kind == "batch_normalization" and keeps_channels)
-    )
+    traits = operation.traits
+    moves = traits.elementwise or operation.kind == "concatenate" or (traits.positionwise and keeps_channels)
+    return alike and moves
 
 
 def _before(array: np.ndarray, layout: Operation) -> np.ndarray:
@@ -98,9 +103,3 @@ def _moves_only_ones(graph: Graph, operation: Operation) -> bool:
     sizes = (1, *graph.operations[operation.inputs[0]].shape)
     order = [axis for axis in operation.attributes["axes"] if sizes[axis] != 1]
     return order == sorted(order)
-
-
-def _drop_unread(graph: Graph, operation: Operation) -> None:
-    read = any(operation.name in each.inputs for each in graph.operations.values())
-    if operation.name in graph.operations and not read and operation.name not in graph.outputs:
-        del graph.operations[operation.name]

@@ -18,7 +18,8 @@ from export.quantization.ptq import (
     learning_steps,
     tune,
 )
-from export.quantization.ranges import Ranges, calibrations, quantized_tensors
+from export.quantization.ranges import calibrations
+from export.quantization.scales import Ranges, quantized_tensors
 from export.record import Record
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter

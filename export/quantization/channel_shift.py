@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from export.ir.channels import by_input, response
 from export.ir.graph import Graph, Operation
-from export.quantization.cross_layer_equalization import SCALABLE, carries, input_channels
-
-# Operations that carry an offset of each channel from their inputs to their output.
-SHIFTING = ("add", "subtract", "max_pool", "average_pool", "mean", "strided_slice", "reshape")
+from export.quantization.cross_layer_equalization import carries
 
 
 def shiftable_operations(graph: Graph) -> list[str]:
@@ -26,13 +24,13 @@ def shiftable_operations(graph: Graph) -> list[str]:
     takes: dict[str, bool] = {}
     for name in reversed(graph.operations):
         takes[name] = name not in graph.outputs and all(
-            _passes(graph, reader) and takes[reader.name] if reader.kind in SHIFTING else _absorbs(reader)
+            _passes(graph, reader) and takes[reader.name] if reader.traits.carries_offset else _absorbs(reader)
             for reader in readers[name]
         )
     return [
         name
         for name, operation in graph.operations.items()
-        if operation.kind in SCALABLE and "bias" in operation.weights and takes[name] and readers[name]
+        if operation.traits.scalable and "bias" in operation.weights and takes[name] and readers[name]
     ]
 
 
@@ -43,7 +41,7 @@ def _passes(graph: Graph, operation: Operation) -> bool:
 
 def _absorbs(operation: Operation) -> bool:
     """Whether the bias can give an offset back: padded zeros would not be zero any more."""
-    if operation.kind not in SCALABLE or "bias" not in operation.weights:
+    if not operation.traits.scalable or "bias" not in operation.weights:
         return False
     kernel = operation.weights["kernel"]
     return operation.kind == "dense" or kernel.shape[:2] == (1, 1) or operation.attributes["padding"] == "valid"
@@ -52,12 +50,12 @@ def _absorbs(operation: Operation) -> bool:
 def absorbers(graph: Graph, name: str) -> list[str]:
     """The operations that give back what is taken from the output of a shiftable one."""
     readers = graph.consumers()
-    found: list[str] = []
+    absorbing: list[str] = []
     reached = [name]
     for tensor in reached:
         for reader in readers[tensor]:
-            (reached if reader.kind in SHIFTING else found).append(reader.name)
-    return found
+            (reached if reader.traits.carries_offset else absorbing).append(reader.name)
+    return absorbing
 
 
 def offsets(graph: Graph, shifts: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,33 +63,28 @@ def offsets(graph: Graph, shifts: Mapping[str, Any]) -> dict[str, Any]:
 
     Values are arrays or tensors of one number a channel; tensors that are not off are left out.
     """
-    found: dict[str, Any] = {}
+    off: dict[str, Any] = {}
     for name, operation in graph.operations.items():
         if name in shifts:
-            found[name] = shifts[name]
-        elif operation.kind in SHIFTING and any(source in found for source in operation.inputs):
-            terms = [found.get(source, 0.0) for source in operation.inputs]
+            off[name] = shifts[name]
+        elif operation.traits.carries_offset and any(source in off for source in operation.inputs):
+            terms = [off.get(source, 0.0) for source in operation.inputs]
             if operation.kind == "subtract":
                 terms[1:] = [-term for term in terms[1:]]
-            found[name] = sum(terms[1:], terms[0])
-    return found
+            off[name] = sum(terms[1:], terms[0])
+    return off
 
 
 def shift_channels(graph: Graph, shifts: Mapping[str, np.ndarray]) -> None:
     """Take `shifts` from the outputs of their operations, in place; what the graph computes stays the same."""
     off = offsets(graph, shifts)
     for name, operation in graph.operations.items():
-        if operation.kind not in SCALABLE:
+        if not operation.traits.scalable:
             continue
         weights = operation.weights
         source = operation.inputs[0]
         if source in off:
-            kernel = weights["kernel"] * off[source][input_channels(operation, len(off[source]))]
-            weights["bias"] = (weights["bias"] + kernel.sum(summed_axes(operation)).reshape(-1)).astype(np.float32)
+            regained = response(operation, weights["kernel"], by_input(operation, off[source]))
+            weights["bias"] = (weights["bias"] + regained).astype(np.float32)
         if name in shifts:
             weights["bias"] = (weights["bias"] - shifts[name]).astype(np.float32)
-
-
-def summed_axes(operation: Operation) -> tuple[int, ...]:
-    """Axes of the kernel that one output value sums over."""
-    return (0, 1) if operation.kind == "depthwise_conv2d" else tuple(range(operation.weights["kernel"].ndim - 1))

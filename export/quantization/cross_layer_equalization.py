@@ -16,16 +16,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from export.ir.channels import by_input, by_output, is_depthwise
 from export.ir.graph import Graph, Operation
 
-SCALABLE = ("conv2d", "depthwise_conv2d", "dense")
-# Operations that carry a positive factor for each channel from their inputs to their output.
-CARRYING = (
-    "add", "subtract", "maximum", "minimum", "max_pool", "average_pool", "mean", "sum_over", "maximum_over",
-    "minimum_over", "pad", "strided_slice", "resize", "prelu",
-)  # fmt: skip
-CARRYING_ACTIVATIONS = ("relu", "relu6", "leaky_relu")
-RELU6_MARGIN = 1.05  # over the greatest value seen, so that the fixed limit cuts nothing off
+MARGIN_BELOW_LIMIT = 1.05  # over the greatest value seen, so that a ReLU6 cuts nothing off on other images
 GREATEST_FACTOR = 100.0
 
 
@@ -37,7 +31,7 @@ class ChannelGroup:
         tensors: the operations whose outputs these are, in order of execution.
         sources: convolutions and dense layers that produce them, whose outputs take the factor.
         sinks: those that read them, whose kernels take its inverse.
-        limited: ReLU6 is among the tensors: a factor may only fill the room below 6.
+        limit: the least at which one of the tensors is cut off (6 by ReLU6): a factor may only fill the room below.
         depthwise: every sink is depthwise, so its per-channel scales take any factor without loss.
         linear: no activation is among the tensors.
     """
@@ -45,7 +39,7 @@ class ChannelGroup:
     tensors: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     sinks: list[str] = field(default_factory=list)
-    limited: bool = False
+    limit: float | None = None
     depthwise: bool = True
     linear: bool = True
 
@@ -70,8 +64,8 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
         if carries(graph, operation):
             for first, second in pairwise([operation.name, *operation.inputs]):
                 parents[root(first)] = root(second)
-        elif operation.kind in SCALABLE:
-            if operation.kind == "depthwise_conv2d" and operation.weights["kernel"].shape[3] > 1:
+        elif operation.traits.scalable:
+            if is_depthwise(operation) and operation.weights["kernel"].shape[3] > 1:
                 fixed.update(operation.inputs)
         else:
             fixed.update([operation.name, *operation.inputs])
@@ -79,14 +73,14 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
     for operation in graph.operations.values():
         group = groups[root(operation.name)]
         group.tensors.append(operation.name)
-        if operation.kind in SCALABLE:
+        if operation.traits.scalable:
             group.sources.append(operation.name)
             sink = groups[root(operation.inputs[0])]
             sink.sinks.append(operation.name)
-            sink.depthwise &= operation.kind == "depthwise_conv2d"
-        function = operation.attributes.get("function")
-        group.limited |= function == "relu6"
-        group.linear &= function is None
+            sink.depthwise &= is_depthwise(operation)
+        limits = [limit for limit in (group.limit, operation.traits.limit) if limit is not None]
+        group.limit = min(limits, default=None)
+        group.linear &= operation.kind != "activation"
     closed = {root(name) for name in fixed}
 
     def scalable(group: ChannelGroup) -> bool:
@@ -101,12 +95,10 @@ def carries(graph: Graph, operation: Operation) -> bool:
     attributes = operation.attributes
     channels = [graph.operations[name].shape[-1:] for name in operation.inputs]
     rank = len(graph.operations[operation.inputs[0]].shape) if operation.inputs else 0
-    if operation.kind == "activation":
-        return attributes["function"] in CARRYING_ACTIVATIONS
+    if not operation.traits.carries_factor or operation.traits.constant in operation.weights:
+        return False
     if operation.kind == "reshape":  # a flattened tensor keeps the channel as its fastest axis
         return len(operation.shape) == 1
-    if operation.kind not in CARRYING or {"term", "limit"} & set(operation.weights):
-        return False
     if "axes" in attributes and rank in attributes["axes"]:
         return False
     along = attributes.get("padding") if operation.kind == "pad" else attributes.get("slices", [])
@@ -131,10 +123,10 @@ def channel_factors(
     members = [name for name in group.tensors if typical[name].size == channels]
     size = np.max([typical[name] for name in members], axis=0)
     size = np.where(size > 0, size, size.max() or 1.0)
-    if not group.limited:
+    if group.limit is None:
         return np.clip((size.max() / size) ** power, 1 / GREATEST_FACTOR, GREATEST_FACTOR)
-    limit = np.max([greatest[name] for name in members if name not in group.sources] or [size], axis=0)
-    room = 6 / (RELU6_MARGIN * np.where(limit > 0, limit, 6.0))
+    reached = np.max([greatest[name] for name in members if name not in group.sources] or [size], axis=0)
+    room = group.limit / (MARGIN_BELOW_LIMIT * np.where(reached > 0, reached, group.limit))
     return np.clip(room, 1.0, GREATEST_FACTOR) ** power
 
 
@@ -143,28 +135,9 @@ def scale_channels(graph: Graph, group: ChannelGroup, factors: np.ndarray) -> No
     factors = factors.astype(np.float32)
     for name in group.sources:
         weights = graph.operations[name].weights
-        weights["kernel"] = weights["kernel"] * factors[output_channels(graph.operations[name])]
+        weights["kernel"] = weights["kernel"] * by_output(graph.operations[name], factors)
         if "bias" in weights:
             weights["bias"] = weights["bias"] * factors
     for name in group.sinks:
         weights = graph.operations[name].weights
-        weights["kernel"] = weights["kernel"] / factors[input_channels(graph.operations[name], len(factors))]
-
-
-def output_channels(operation: Operation) -> np.ndarray:
-    """Which output channel each weight of the kernel belongs to, in a shape that broadcasts to the kernel."""
-    kernel = operation.weights["kernel"]
-    outputs = kernel.shape[2:] if operation.kind == "depthwise_conv2d" else kernel.shape[-1:]
-    return np.arange(np.prod(outputs)).reshape(outputs)
-
-
-def input_channels(operation: Operation, count: int) -> np.ndarray:
-    """Which of `count` input channels each weight of the kernel meets, in a shape that broadcasts to the kernel."""
-    kernel = operation.weights["kernel"]
-    channels = np.arange(count)
-    if operation.kind == "depthwise_conv2d":
-        return channels[:, None]
-    if operation.kind == "dense":
-        return np.tile(channels, kernel.shape[0] // count)[:, None]
-    groups = operation.attributes["groups"]
-    return np.repeat(channels.reshape(groups, -1).T, kernel.shape[3] // groups, axis=1)
+        weights["kernel"] = weights["kernel"] / by_input(graph.operations[name], factors)

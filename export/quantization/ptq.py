@@ -20,13 +20,13 @@ from export.data.samples import Inputs, blended
 from export.ir.graph import Graph
 from export.quantization.channel_shift import absorbers, shift_channels, shiftable_operations
 from export.quantization.cross_layer_equalization import (
-    SCALABLE,
     ChannelGroup,
     channel_factors,
     channel_groups,
     scale_channels,
 )
-from export.quantization.ranges import Ranges, calibrations, can_run, learnable
+from export.quantization.ranges import calibrations
+from export.quantization.scales import Ranges, can_run, learnable
 from export.worker.wire import Arrays
 
 Name = TypeVar("Name")
@@ -175,7 +175,7 @@ def _free(graph: Graph, carried: bool) -> list[str]:
     return [
         name
         for name, operation in graph.operations.items()
-        if operation.kind in SCALABLE
+        if operation.traits.scalable
         and not (carried and (operation.tied or set(operation.weights) - set(operation.trainable)))
     ]
 
@@ -188,7 +188,7 @@ def learning_steps(graph: Graph, samples: int) -> int:
 
 
 def _multiplications(operation: Any) -> int:
-    if operation.kind not in SCALABLE:
+    if not operation.traits.scalable:
         return 0
     return int(np.prod(operation.shape[:-1]) * operation.weights["kernel"].size)
 

@@ -14,7 +14,7 @@ from export.client import Worker
 from export.data.samples import Inputs, blended
 from export.errors import InputError
 from export.ir.graph import Graph
-from export.quantization.ranges import Ranges, learnable
+from export.quantization.scales import Ranges, learnable
 from export.tflite_file.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
 from export.worker.wire import Arrays
 from keras_classics.augment import Augmentation

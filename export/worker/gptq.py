@@ -14,10 +14,10 @@ import tensorflow as tf
 from scipy import linalg
 
 from export.ir.graph import Graph, Operation
+from export.quantization.scales import GREATEST_WEIGHT
 from export.worker.execute import BATCH_SIZE, run, weights
 from export.worker.wire import Arrays
 
-GREATEST = 127
 POSITIONS = 256  # of a layer's output, drawn from each image; neighbours tell little that is new
 MOST_INPUTS = 6000  # of one output value: the moments of more do not fit into memory
 DAMPING = 0.02
@@ -87,7 +87,7 @@ def kernel_steps(operation: Operation) -> np.ndarray:
 def _steps(kernel: np.ndarray) -> np.ndarray:
     """(groups, 1, outputs): what one unit of the 8-bit kernel is worth."""
     greatest = np.abs(kernel).max(axis=1, keepdims=True)
-    return np.where(greatest > 0, greatest, 1.0) / GREATEST
+    return np.where(greatest > 0, greatest, 1.0) / GREATEST_WEIGHT
 
 
 def _rounded(kernel: np.ndarray, steps: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def _rounded(kernel: np.ndarray, steps: np.ndarray, second: np.ndarray) -> np.nd
         end = min(start + BLOCK, inputs)
         errors = np.zeros_like(free[:, start:end])
         for index in range(start, end):
-            value = np.clip(np.round(free[:, index] / steps[:, 0]), -GREATEST, GREATEST)
+            value = np.clip(np.round(free[:, index] / steps[:, 0]), -GREATEST_WEIGHT, GREATEST_WEIGHT)
             whole[:, index] = np.where(fixed[:, index], nearest[:, index], value)
             error = (free[:, index] - whole[:, index] * steps[:, 0]) / factor[:, index, index, None]
             free[:, index + 1 : end] -= factor[:, index, index + 1 : end, None] * error[:, None]

@@ -7,7 +7,6 @@ over it in the finished file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +19,6 @@ from export.worker.wire import Arrays
 LARGE = 1 << 18
 """Elements from which a kernel is worth it."""
 
-# From our layout to the file's.
-_LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "conv2d": lambda kernel: kernel.transpose(3, 0, 1, 2),
-    "dense": np.transpose,
-}
-
 
 def stand_ins(graph: Graph) -> tuple[Graph, Arrays]:
     """The graph with one repeated number for each large kernel, and these kernels as the file stores them, by number.
@@ -37,7 +30,7 @@ def stand_ins(graph: Graph) -> tuple[Graph, Arrays]:
     for name, operation in operations.items():
         if not _is_large(operation, graph):
             continue
-        kernel = _LAYOUTS[operation.kind](operation.weights["kernel"])
+        kernel = operation.weights["kernel"].transpose(operation.traits.stored_axes)
         known = (number for number, other in kernels.items() if np.array_equal(other, kernel))
         number = next(known, str(np.float32(1 + (len(kernels) + 1) / 1024)))
         kernels[number] = kernel
@@ -48,7 +41,7 @@ def stand_ins(graph: Graph) -> tuple[Graph, Arrays]:
 
 def _is_large(operation: Operation, graph: Graph) -> bool:
     """Not a dense layer of more than two axes, whose kernel the converter may leave untransposed."""
-    if operation.kind not in _LAYOUTS or operation.weights["kernel"].size < LARGE:
+    if not operation.traits.stored_axes or operation.weights["kernel"].size < LARGE:
         return False
     return operation.kind == "conv2d" or len(graph.operations[operation.inputs[0]].shape) == 1
 

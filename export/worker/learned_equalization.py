@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.ir.channels import input_channels, output_channels, summed_axes
 from export.ir.graph import Graph
-from export.quantization.channel_shift import offsets, summed_axes
-from export.quantization.cross_layer_equalization import SCALABLE, input_channels, output_channels
+from export.quantization.channel_shift import offsets
 from export.worker import execute, training
 from export.worker.learned_ranges import LearnedRanges, Ranges, fake_quantize, output_step
 from export.worker.wire import Arrays
@@ -108,7 +108,7 @@ class _Channels:
         result = {}
         for name, operation in self._graph.operations.items():
             weights = dict(self._constants[name])
-            if operation.kind in SCALABLE:
+            if operation.traits.scalable:
                 if name in self._taken:
                     factors = tf.exp(-self.factors[self._taken[name]])
                     weights["kernel"] *= tf.gather(factors, input_channels(operation, factors.shape[0]))

@@ -9,9 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.ir.graph import Graph
-
-STEPS = 255
-Ranges = Mapping[str, tuple[float, float]]
+from export.quantization.scales import ACTIVATION_STEPS, Ranges
 
 
 class LearnedRanges:
@@ -54,7 +52,7 @@ def output_step(graph: Graph, ranges: Ranges, name: str) -> float:
     while reached not in ranges and readers[reached]:
         reached = readers[reached][0].name
     low, high = ranges.get(reached, (0.0, float(np.abs(graph.operations[name].weights["bias"]).max())))
-    return max(high - low, 1e-6) / STEPS
+    return max(high - low, 1e-6) / ACTIVATION_STEPS
 
 
 @tf.custom_gradient
@@ -70,10 +68,11 @@ def fake_quantize(values: tf.Tensor, low: Any, high: Any) -> Any:
         operation = tf.quantization.fake_quant_with_min_max_vars_gradient
         inside, below, above = operation(upstream, values, low, high)
         span = high - low
-        step = span / STEPS
+        step = span / ACTIVATION_STEPS
         zero = tf.round(-low / step)
         # A value within the range changes with the step by its rounding error, one beyond it with the range's end.
-        of_span = (tf.reduce_sum(inside * (rounded - values)) + ((STEPS - zero) * above - zero * below) * step) / span
+        of_ends = ((ACTIVATION_STEPS - zero) * above - zero * below) * step
+        of_span = (tf.reduce_sum(inside * (rounded - values)) + of_ends) / span
         return inside, -of_span, of_span
 
     return rounded, gradient

@@ -15,8 +15,9 @@ import tensorflow as tf
 import tf_keras
 
 from export.ir.graph import Graph
+from export.quantization.scales import GREATEST_WEIGHT
 from export.worker import execute, training
-from export.worker.gptq import GREATEST, kernel_steps
+from export.worker.gptq import kernel_steps
 from export.worker.learned_ranges import LearnedRanges, fake_quantize, output_step
 from export.worker.qat import QuantizedOperation, Ranges, quantization, quantizers
 from export.worker.wire import Arrays
@@ -114,13 +115,14 @@ class GridQuantizer(quantizers.Quantizer):
 
     def __init__(self, layer: training.OperationLayer) -> None:
         whole = layer.operation.weights["kernel"] / layer.units["kernel"]
-        self._defining = tf.constant(np.abs(whole) > GREATEST - 0.01)
+        self._defining = tf.constant(np.abs(whole) > GREATEST_WEIGHT - 0.01)
         self._start = tf.constant(np.round(whole), tf.float32)
         if "kernel" in layer.trained:
             layer.kernel_of = lambda: self._rounded(layer.variables_by_role["kernel"]) * layer.units["kernel"]
 
     def _rounded(self, inputs: Any) -> tf.Tensor:
-        whole = tf.quantization.fake_quant_with_min_max_args(inputs, -GREATEST, GREATEST, narrow_range=True)
+        limits = (-GREATEST_WEIGHT, GREATEST_WEIGHT)
+        whole = tf.quantization.fake_quant_with_min_max_args(inputs, *limits, narrow_range=True)
         return tf.where(self._defining, self._start, whole)
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from export.ir.graph import Operation
 Compute = Callable[..., tf.Tensor]
 Weights = Mapping[str, tf.Tensor]
 OPERATIONS: dict[str, Compute] = {}
-SHAPED = ("reshape", "resize", "conv2d_transpose")  # what these compute depends on their output's shape
+"""What each kind of `export.ir.kinds` computes; inputs are given, and batch normalization is folded before."""
 
 
 def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> tf.Tensor:
@@ -20,7 +20,7 @@ def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> 
     Raises:
         RuntimeError: it cannot be computed; the message names the operation, which is called as its layer.
     """
-    attributes = operation.attributes | ({"shape": operation.shape} if operation.kind in SHAPED else {})
+    attributes = operation.attributes | ({"shape": operation.shape} if operation.traits.takes_shape else {})
     try:
         return OPERATIONS[operation.kind](*inputs, **weights, **attributes)
     except Exception as error:
@@ -66,7 +66,7 @@ def _with_bias(y, bias):
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
-_ACTIVATIONS = {
+FUNCTIONS = {
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
     "relu_limited": lambda x, limit: tf.minimum(tf.nn.relu(x), limit),
@@ -86,7 +86,7 @@ _ACTIVATIONS = {
 
 @_operation("activation")
 def _activation(x, function, **parameters):
-    return _ACTIVATIONS[function](x, **parameters)
+    return FUNCTIONS[function](x, **parameters)
 
 
 @_operation("prelu")

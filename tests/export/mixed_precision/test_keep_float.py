@@ -9,7 +9,7 @@ from export import FineTuning, GateError, InputError, Worker, export_tflite
 from export.frontend.read import read_graph
 from export.mixed_precision import latency
 from export.mixed_precision.keep_float import float_operations
-from export.passes.simplify import fold_batch_normalization
+from export.passes.fold_batch_normalization import fold_batch_normalization
 from export.tflite_file.audit import audit
 from export.verification.islands import unexpected_islands
 from keras_classics import train

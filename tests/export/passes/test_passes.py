@@ -11,7 +11,10 @@ from export import FineTuning, Worker, export_tflite
 from export.data.samples import smooth_images
 from export.frontend.read import read_graph
 from export.ir.graph import Graph
-from export.passes.simplify import carry_back, cut_softmax, fold_batch_normalization, simplify
+from export.passes.carry_back import carry_back
+from export.passes.cut_softmax import cut_softmax
+from export.passes.fold_batch_normalization import fold_batch_normalization
+from export.passes.simplify import simplify
 from export.tflite_file.interpreter import Interpreter
 from export.verification.parity import keras_outputs, relative_rms
 

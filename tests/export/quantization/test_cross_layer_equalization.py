@@ -37,7 +37,7 @@ def test_groups_end_where_a_factor_could_not_pass() -> None:
     assert groups["stem", "project"].sinks == ["expand", "grouped"]
     assert groups["stem", "project"].kind == "linear"
     assert groups[("expand",)].kind == "depthwise"
-    assert groups[("expand",)].limited
+    assert groups[("expand",)].limit == 6
     assert groups[("depthwise",)].kind == "activated"
     assert groups[("last",)].sinks == ["logits"]
 
@@ -49,7 +49,7 @@ def test_scaled_channels_leave_the_outputs_as_they_are(source: str, worker: Work
     samples = [np.random.default_rng(0).random((4, 8, 8, 3), np.float32)]
     expected = worker.evaluate(graph, [source, "logits"], samples)
     channels = graph.operations[source].shape[-1]
-    factors = np.random.default_rng(1).uniform(0.2, 1.0 if group.limited else 5.0, channels)
+    factors = np.random.default_rng(1).uniform(0.2, 1.0 if group.limit else 5.0, channels)
     scale_channels(graph, group, factors)
     found = worker.evaluate(graph, [source, "logits"], samples)
     np.testing.assert_allclose(found[0], expected[0] * factors, rtol=1e-4, atol=1e-5)

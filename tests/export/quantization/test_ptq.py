@@ -11,7 +11,8 @@ from export.frontend.read import read_graph
 from export.ir.graph import Graph
 from export.passes.simplify import simplify
 from export.quantization.ptq import CALIBRATION_ALONE, tune
-from export.quantization.ranges import calibrations, can_run
+from export.quantization.ranges import calibrations
+from export.quantization.scales import can_run
 from export.tflite_file.interpreter import Interpreter
 from keras_classics.parts import Dataset
 

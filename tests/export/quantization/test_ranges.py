@@ -8,7 +8,8 @@ import keras_classics as kc
 from export import Worker
 from export.frontend.read import read_graph
 from export.passes.simplify import simplify
-from export.quantization.ranges import calibrations, quantized_tensors
+from export.quantization.ranges import calibrations
+from export.quantization.scales import quantized_tensors
 
 
 def test_mobilenet_v2_quantizes_inputs_block_ends_and_activations() -> None:

@@ -14,7 +14,7 @@ from export import Worker
 from export.frontend.read import read_graph
 from export.ir.graph import Graph
 from export.ir.tensor_names import operations_of
-from export.passes.simplify import cut_softmax
+from export.passes.cut_softmax import cut_softmax
 from export.tflite_file.interpreter import Interpreter
 from keras_classics.parts import Dataset
 

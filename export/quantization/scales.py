@@ -1,0 +1,101 @@
+"""Which tensors of an int8 file are stored in 8 bits, and which of them share a scale: what TFLite prescribes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from export.ir.graph import Graph, Operation
+
+Ranges = Mapping[str, tuple[float, float]]
+"""(low, high) of what operations give, by their names."""
+
+ACTIVATION_STEPS = 255  # between the 256 values of 8 bits
+GREATEST_WEIGHT = 127  # of an 8-bit kernel, which is symmetric about zero
+# XNNPACK refuses a convolution whose accumulator's unit, a step of the input times one of the kernel, is worth this
+# many steps of the output or more (xnn_define_convolution_2d: requantization scale below 256).
+MOST_STEPS_OF_OUTPUT = 256
+
+
+def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[str]:
+    """Operations whose output gets a range of its own, in order of execution.
+
+    Not those that are fused with the activation after them, and not those that keep their
+    input's scale (of which a concatenation needs one range for all its inputs). Of operations that
+    stay in float, those whose output is stored in int8 all the same.
+    """
+    consumers = graph.consumers()
+    return [
+        name
+        for name, operation in graph.operations.items()
+        if (
+            name in graph.outputs or any(reader.name not in keep_float for reader in consumers[name])
+            if name in keep_float
+            else not operation.traits.same_scale and not is_fused(operation, consumers[name], graph)
+        )
+    ]
+
+
+def is_fused(operation: Operation, readers: Sequence[Operation], graph: Graph) -> bool:
+    """Whether TFLite computes the operation in one with the activation that alone reads it."""
+    return (
+        operation.traits.fuses_activation
+        and operation.name not in graph.outputs
+        and len(readers) == 1
+        and readers[0].traits.fused
+    )
+
+
+def feeds_output(graph: Graph, name: str) -> bool:
+    """Whether the tensor is an output, or the logits of one that is a softmax."""
+    softmax = [reader for reader in graph.consumers().get(name, []) if reader.function == "softmax"]
+    return name in graph.outputs or any(reader.name in graph.outputs for reader in softmax)
+
+
+def can_run(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> bool:
+    """Whether XNNPACK takes all scales: a step of input times kernel may be worth at most so many steps of output."""
+    readers = graph.consumers()
+
+    def step(name: str) -> float | None:
+        while name not in ranges and graph.operations[name].traits.same_scale:
+            name = graph.operations[name].inputs[0]
+        while name not in ranges and len(readers[name]) == 1:
+            name = readers[name][0].name
+        return (ranges[name][1] - ranges[name][0]) / ACTIVATION_STEPS if name in ranges else None
+
+    for operation in graph.operations.values():
+        if "kernel" in operation.weights and operation.name not in keep_float:
+            before, after = step(operation.inputs[0]), step(operation.name)
+            if before and after:
+                greatest = float(np.abs(operation.weights["kernel"]).max())
+                if before * greatest / GREATEST_WEIGHT / after >= MOST_STEPS_OF_OUTPUT:
+                    return False
+    return True
+
+
+def learnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> dict[str, str]:
+    """Operations whose range may be changed, each with the one that it shares its range with, or itself.
+
+    Not inputs, outputs and what TFLite fixes.
+    """
+    result: dict[str, str] = {}
+    for names in of_one_scale(graph, ranges, keep_float):
+        operations = [graph.operations[name] for name in names]
+        fixed = any(operation.kind == "input" or operation.traits.fixed_range for operation in operations)
+        if not fixed and not any(feeds_output(graph, name) for name in names):
+            result |= dict.fromkeys(names, names[0])
+    return result
+
+
+def of_one_scale(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> list[list[str]]:
+    """The operations of `ranges`, in order of execution, parted into those that TFLite gives one scale."""
+    group = {name: {name} for name in graph.operations}
+    for operation in graph.operations.values():
+        if operation.traits.same_scale and operation.name not in keep_float:
+            merged = group[operation.name].union(*(group[name] for name in operation.inputs))
+            group |= dict.fromkeys(merged, merged)
+    parts: dict[int, list[str]] = {}
+    for name in ranges:
+        parts.setdefault(id(group[name]), []).append(name)
+    return list(parts.values())
