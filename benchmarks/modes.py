@@ -1,4 +1,4 @@
-"""What each mode of export gives and costs, for several models: one table, written to docs/modes.md.
+"""What each mode of export gives and costs, for several models: one table, written to docs/benchmarks/modes.md.
 
     python benchmarks/modes.py [--models resnet50 …] [--make-only] [--output FOLDER]
 
@@ -20,7 +20,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from interleaved import Ratio, fastest_within, footnote, litert, merged, ratios, rounds
+from interleaved import DOCS, Ratio, fastest_within, footnote, litert, merged, ratios, rounds
 from published import kept, table
 from random_weights import live_in
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--make-only", action="store_true", help="make the files and time nothing")
     parser.add_argument("--again", action="store_true", help="time what was timed before")
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/modes"))
-    parser.add_argument("--docs", type=Path, default=Path(__file__).parents[1] / "docs", help="where the table goes")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where the table goes")
     options = parser.parse_args()
     makers = {f"{name}-trained": lambda name=name: trained(name, options.epochs) for name in TRAINED}
     makers |= {f"{name}-random": lambda name=name: random(name) for name in options.models}
