@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from android_bench import charts, report, results
+from android_bench import charts, page, report, results
 from android_bench.__main__ import main
 from android_bench.charts import Point
 from android_bench.errors import InputError
@@ -112,11 +112,11 @@ def test_energy_is_shown_with_its_source(make_row, tmp_path):
 
 def test_labels_say_only_what_differs(make_row):
     same = results.summarize([make_row(), make_row(model="other")])
-    assert report.label(same) == ["lenet", "other"]
+    assert page.label(same) == ["lenet", "other"]
     different = results.summarize([make_row(), make_row(threads=2)])
-    assert report.label(different) == ["lenet · threads: 1", "lenet · threads: 2"]
+    assert page.label(different) == ["lenet · threads: 1", "lenet · threads: 2"]
     versions = results.summarize([make_row(), make_row(model_sha256="f" * 64)])
-    assert report.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
+    assert page.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
 
 
 def test_the_front_holds_what_no_other_beats():
