@@ -27,6 +27,8 @@ from android_bench.targets.remote import RemoteTarget
 
 # Where adb's shell may write and run programs.
 TEMPORARY = "/data/local/tmp"
+# What adb's shell returns where the device is gone, and where a command there returns the same.
+CONNECTION_FAILED = 255
 # Android gives its own services the user numbers below this one and apps those above (android_filesystem_config.h).
 FIRST_APP = 10_000
 PROPERTIES = {
@@ -180,6 +182,8 @@ class AdbTarget(RemoteTarget):
         output = f"{self._folder}/output"
         command = [*bundle.command(runner, job.configuration.delegate), *protocol.arguments(job, model, output, input)]
         process = self.shell(shlex.join(command), job.timeout)
+        if b"{" not in process.stdout:
+            self._refuse_if_gone()  # adb may end with code 0 and no word when the cable is pulled
         environment = Environment(bundle.version, self.device, self._emulated)
         document = native_runner.complete(protocol.read_document(job, process, self.name, environment))
         return Measurement(document, self.fetch_output(output))
@@ -250,14 +254,16 @@ class AdbTarget(RemoteTarget):
         """Run adb; raise TargetLostError where the device is gone, which adb tells by 255 or by words."""
         process = _run([self._adb, "-s", self._serial, *words], timeout, f"{self.name}: adb {words[0]}", content)
         told = text(process.stderr if words[0] == "shell" else process.stdout + process.stderr)
-        if process.returncode and (process.returncode == 255 or LOST.search(told)):
-            states = {device.serial: device.state for device in devices()}
-            state = states.get(self._serial, "gone")
-            if state != "device" or LOST.search(told):
-                raise TargetLostError(
-                    f"{self.name} went away ({state}); plug it in again, then run again with --resume"
-                )
+        lost = bool(LOST.search(told))
+        if process.returncode and (process.returncode == CONNECTION_FAILED or lost):
+            self._refuse_if_gone(lost)
         return process
+
+    def _refuse_if_gone(self, lost: bool = False) -> None:
+        """Raise TargetLostError where adb no longer sees the device ready, or has said that it is `lost`."""
+        state = {device.serial: device.state for device in devices()}.get(self._serial, "gone")
+        if lost or state != "device":
+            raise TargetLostError(f"{self.name} went away ({state}); plug it in again, then run again with --resume")
 
 
 def _run(command: list[str], timeout: float, what: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
