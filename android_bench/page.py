@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from html import escape
@@ -15,6 +15,7 @@ import numpy as np
 from android_bench import charts, table
 from android_bench.charts import Point
 from android_bench.figures import figures
+from android_bench.operator_names import readable
 from android_bench.results import Row, Summary, cell
 from android_bench.table import milliseconds
 
@@ -25,6 +26,8 @@ MOST_OPERATORS = 12
 SHORTEST_SUSTAINED_US = 5e6
 WINDOWS = 40
 FEWEST_IN_WINDOW = 5
+# An accuracy in percent lies between these.
+PERCENTAGES = (0.0, 100.0)
 # What may differ between configurations: its name, its value, and how a label says it.
 VARYING: tuple[tuple[str, Callable[[Row], Any], str], ...] = (
     ("target", lambda row: row.target, "{}"),
@@ -85,15 +88,22 @@ def label(summaries: Sequence[Summary]) -> list[str]:
     ]
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable[str] = (), wide: str = "") -> str:
+def _table(
+    head: Iterable[str],
+    rows: Iterable[Iterable[Any]],
+    numbers: Iterable[str] = (),
+    wide: str = "",
+    noisy: Container[int] = (),
+) -> str:
+    """Return a table: `numbers` are the columns of figures, `wide` is one that may wrap, `noisy` are rows to mark."""
     names, right = list(head), set(numbers)
     kinds = ["number" if name in right else "wrap" if name == wide else "" for name in names]
     head_cells = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in zip(names, kinds, strict=True))
     lines = "".join(
-        "<tr>"
+        f'<tr class="{"noisy" if number in noisy else ""}">'
         + "".join(f'<td class="{kind}">{escape(str(cell))}</td>' for cell, kind in zip(row, kinds, strict=True))
         + "</tr>"
-        for row in rows
+        for number, row in enumerate(rows)
     )
     return f'<div class="panel"><table><tr>{head_cells}</tr>{lines}</table></div>'
 
@@ -116,9 +126,10 @@ def _figures(summaries: Sequence[Summary]) -> str:
         "energy from",
     }
     varying = [name for name in ("target", "runtime", "delegate") if len({row[name] for row in rows}) > 1]
-    order = dict.fromkeys(("model", "threads", "p50", *varying, *rows[0]))
+    order = dict.fromkeys(("model", "threads", "p50", "noisy", *varying, *rows[0]))
     kept = [name for name in order if any(str(row[name]) for row in rows)]
-    return _table(kept, [[row[name] for name in kept] for row in rows], set(kept) - left)
+    noisy = {number for number, row in enumerate(rows) if row["noisy"] != "no"}
+    return _table(kept, [[row[name] for name in kept] for row in rows], set(kept) - left, noisy=noisy)
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:
@@ -145,10 +156,10 @@ def _accuracy(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
             '<p class="note">No measured file had an export report of its own hash beside it, so that no accuracy is '
             "known here.</p>"
         )
-    content = "".join(
-        f'<div class="panel"><h3>{escape(target)}</h3>{charts.scatter(points, "p50, ms", "accuracy, %")}</div>'
-        for target, points in panels.items()
-    )
+    content = ""
+    for target, points in panels.items():
+        chart = charts.scatter(points, "p50, ms", "accuracy, %", PERCENTAGES)
+        content += f'<div class="panel"><h3>{escape(target)}</h3>{chart}</div>'
     return (
         '<p class="note">One dot for each configuration of a file. Up and left is better; the dashed line joins the '
         f'dots that no other beats in both.</p><div class="panels">{content}</div>'
@@ -202,7 +213,7 @@ def _operators(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
         if operators and file not in shown_files:
             shown_files.add(file)
             slowest = sorted(operators, key=lambda each: -each.us)
-            shown = [(f"{each.name} × {each.calls:.3g}", each.us) for each in slowest[:MOST_OPERATORS]]
+            shown = [(f"{readable(each.name)} × {each.calls:.3g}", each.us) for each in slowest[:MOST_OPERATORS]]
             rest = sum(each.us for each in slowest[MOST_OPERATORS:])
             if rest:
                 shown.append(("all others", rest))
@@ -211,7 +222,8 @@ def _operators(summaries: Sequence[Summary], labels: Sequence[str]) -> str:
         return '<p class="note">Only the native runner (--runtime native) records operators; none was used.</p>'
     return (
         '<p class="note">Mean time of one inference in each kind of operator, from separate runs with the profiler '
-        f'on, in whole microseconds an operator.</p><div class="panels">{"".join(panels)}</div>'
+        "on, in whole microseconds an operator. XNNPACK computes a 1×1 convolution as a fully connected layer and does "
+        f'not tell the two apart.</p><div class="panels">{"".join(panels)}</div>'
     )
 
 
