@@ -23,7 +23,6 @@ def run(
     timeout: float,
     content: bytes = b"",
     environment: Mapping[str, str] | None = None,
-    most_bytes: int = MOST_OUTPUT_BYTES,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end.
 
@@ -32,14 +31,13 @@ def run(
         timeout: seconds after which it is killed.
         content: what it reads on its standard input.
         environment: its environment variables; None for ours.
-        most_bytes: the most that it may print, standard output and error together.
 
     Returns:
         What it printed and its exit code.
 
     Raises:
         subprocess.TimeoutExpired: where it took longer.
-        OutputTooLongError: where it printed more.
+        OutputTooLongError: where it printed more than `MOST_OUTPUT_BYTES`.
         OSError: where it cannot be started.
     """
     deadline = time.monotonic() + timeout
@@ -47,7 +45,7 @@ def run(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:
         try:
-            output, errors = _exchange(process, content, deadline, most_bytes)
+            output, errors = _exchange(process, content, deadline)
             code = process.wait(max(0.0, deadline - time.monotonic()))
         except BaseException as error:
             process.kill()
@@ -68,9 +66,7 @@ def last_line(content: bytes, code: int) -> str:
     return lines[-1] if lines else f"exit code {code}"
 
 
-def _exchange(
-    process: subprocess.Popen[bytes], content: bytes, deadline: float, most_bytes: int
-) -> tuple[bytes, bytes]:
+def _exchange(process: subprocess.Popen[bytes], content: bytes, deadline: float) -> tuple[bytes, bytes]:
     """Feed `content` and read both outputs until they are closed."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -98,8 +94,8 @@ def _exchange(
                 received[key.fd] += part
                 if not part:
                     selector.unregister(key.fileobj)
-                if sum(map(len, received.values())) > most_bytes:
-                    raise OutputTooLongError(f"printed more than {most_bytes / 1e6:.0f} MB")
+                if sum(map(len, received.values())) > MOST_OUTPUT_BYTES:
+                    raise OutputTooLongError(f"printed more than {MOST_OUTPUT_BYTES / 1e6:.0f} MB")
     output, errors = (bytes(received[stream]) for stream in streams)
     return output, errors
 

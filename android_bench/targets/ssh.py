@@ -27,6 +27,8 @@ from android_bench.targets.remote import RemoteTarget
 PROBE = Path(__file__).parent / "probe.py"
 # How long ssh waits for a connection, in seconds.
 CONNECT_TIMEOUT = 15
+# The longest path of a Unix socket on Linux, 107 bytes, less the 17 that ssh adds while it makes one.
+LONGEST_SOCKET_PATH = 90
 # What ssh returns where it is not the command that failed.
 CONNECTION_FAILED = 255
 # The oldest Python that the runner is written for.
@@ -138,15 +140,12 @@ class SshTarget(RemoteTarget):
         return process
 
     def _connect(self, cleanups: contextlib.ExitStack) -> str:
-        """Find what the board has; all later commands share one connection."""
+        """Find what the board has; all later commands share one connection, where its socket's path is short enough."""
         scratch = cleanups.enter_context(tempfile.TemporaryDirectory(prefix="android_bench-ssh-"))
-        options = {
-            "BatchMode": "yes",
-            "ConnectTimeout": str(CONNECT_TIMEOUT),
-            "ControlMaster": "auto",
-            "ControlPath": f"{scratch}/%C",
-            "ControlPersist": "60",
-        }
+        options = {"BatchMode": "yes", "ConnectTimeout": str(CONNECT_TIMEOUT)}
+        socket = f"{scratch}/socket"
+        if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+            options |= {"ControlMaster": "auto", "ControlPath": socket.replace("%", "%%"), "ControlPersist": "60"}
         self._ssh = [*ssh_command(), *(word for item in options.items() for word in ("-o", "=".join(item)))]
         cleanups.callback(self._hang_up)
         self._runner = Path(scratch) / "runner.pyz"
