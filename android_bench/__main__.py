@@ -15,20 +15,23 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from android_bench import compare, given_input, report, results, table
-from android_bench.errors import InputError, command_line
-from android_bench.jobs import Configuration, Target
+from android_bench.errors import InputError, TerminationError, command_line
+from android_bench.jobs import Configuration
 from android_bench.measure import Plan, measure, raise_all
 from android_bench.model_file import ModelFile, open_model
 from android_bench.results import Row
-from android_bench.runners import benchmark_model, native_runner, protocol, python_runner
+from android_bench.runners import benchmark_model, native_runner, protocol
 from android_bench.runners.benchmark_model import Program
 from android_bench.targets import adb
 from android_bench.targets.adb import AdbTarget
-from android_bench.targets.local import LocalTarget, tflite_runtime_python
+from android_bench.targets.base import Target
+from android_bench.targets.local import LocalTarget, tflite_runtime_python, this_device
 from android_bench.targets.ssh import SshTarget
 
+# The width of tables where stdout is no terminal, in letters.
 PLAIN_WIDTH = 130
 RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "native", "benchmark_model")
 DELEGATES = ("none", "xnnpack", "gpu")
@@ -73,6 +76,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise InputError in place of argparse's usage text."""
         raise InputError(f"{message}; see {self.prog} --help")
 
 
@@ -142,6 +146,7 @@ def run_command(options: argparse.Namespace) -> None:
         targets = [
             stack.enter_context(open_target(word, options)) for word in dict.fromkeys(options.target or ["local"])
         ]
+        refuse_unknown_runtimes(targets, options.runtime or ())
         refuse_disturbance(targets)
         try:
             with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -149,6 +154,14 @@ def run_command(options: argparse.Namespace) -> None:
         finally:
             if rows:
                 show_rows(rows, targets, models, options)
+
+
+def refuse_unknown_runtimes(targets: Sequence[Target], runtimes: Sequence[str]) -> None:
+    """Raise InputError where a target cannot run a runtime that was asked for."""
+    for target in targets:
+        unknown = sorted(set(runtimes) - set(target.runtimes))
+        if unknown:
+            raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")
 
 
 def refuse_disturbance(targets: Sequence[Target]) -> None:
@@ -192,8 +205,7 @@ def measure_all(
             if stopping.is_set():
                 raise KeyboardInterrupt
 
-        for row in measure(target, models, wanted, plan, options.output, options.resume, advance):
-            rows.append(row)
+        rows.extend(measure(target, models, wanted, plan, options.output, options.resume, advance))
 
     if len(targets) == 1:
         measure_on(targets[0])
@@ -202,33 +214,27 @@ def measure_all(
         futures = [pool.submit(measure_on, target) for target in targets]
         try:
             failures = [future.exception() for future in futures]
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TerminationError):
             stopping.set()
             raise
     raise_all([failure for failure in failures if failure is not None])
 
 
 def open_target(word: str, options: argparse.Namespace) -> Target:
-    """Return the target that `word` names; raise InputError where it cannot run a runtime that was asked for."""
+    """Return the target that `word` names; raise InputError where there is none or its program is missing."""
     kind, _, name = word.partition(":")
     program = open_benchmark_model(options)
-    target: Target
     if kind == "local" and not name:
         pythons = {}
         if "tflite-runtime" in (options.runtime or ()):
             pythons["tflite-runtime"] = tflite_runtime_python(options.tflite_runtime_python)
-        target = LocalTarget(pythons, program)
-    elif kind == "adb":
+        return LocalTarget(pythons, program)
+    if kind == "adb":
         bundle = None if options.native_runner is None else native_runner.from_folder(options.native_runner)
-        target = AdbTarget(name or None, options.keep_files, bundle, program)
-    elif kind == "ssh":
-        target = SshTarget(name, options.remote_python, options.keep_files, program)
-    else:
-        raise InputError(f"unknown target {word!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
-    unknown = set(options.runtime or ()) - set(target.runtimes)
-    if unknown:
-        raise InputError(f"{target.name} cannot run {', '.join(unknown)}; it runs {', '.join(target.runtimes)}")
-    return target
+        return AdbTarget(name or None, options.keep_files, bundle, program)
+    if kind == "ssh":
+        return SshTarget(name, options.remote_python, options.keep_files, program)
+    raise InputError(f"unknown target {word!r}; it is one of local, ssh:HOST, adb, adb:SERIAL")
 
 
 def open_benchmark_model(options: argparse.Namespace) -> Program | None:
@@ -279,15 +285,15 @@ def report_command(options: argparse.Namespace) -> None:
 
 def devices_command(options: argparse.Namespace) -> None:
     """List this machine and every Android device that adb sees."""
-    own = python_runner.device()
+    own = this_device()
     listing = Table()
     for name in ("target", "state", "what it is"):
         listing.add_column(name, overflow="fold")
-    listing.add_row("local", "ready", f"{own['cpu']}, {own['cores']} cores, {own['os']}")
+    listing.add_row("local", "ready", f"{own.cpu}, {own.cores} cores, {own.os}")
     note = ""
     try:
         for device in adb.devices():
-            listing.add_row(f"adb:{device.serial}", *adb.describe(device))
+            listing.add_row(*map(Text, (f"adb:{device.serial}", *adb.describe(device))))
     except InputError as error:
         note = str(error)
     terminal().print(listing)

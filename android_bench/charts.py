@@ -9,11 +9,22 @@ from html import escape
 
 import numpy as np
 
+# The colours that the style has, --c0 to --c7; series after them begin anew.
 COLOURS = 8
-WIDTH, HEIGHT = 520, 330
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+# A chart's size and margins, in SVG's units; the top margin holds the vertical axis's title.
+WIDTH, HEIGHT = 520, 352
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 50, 60
+# The largest letters that the style gives a chart, which those on a phone are: height, and about the width of a digit.
+LETTER_HEIGHT, DIGIT_WIDTH = 20, 11.5
+# Lines of more points have smaller dots.
 MOST_DOTS = 12
+# Bins of a histogram over the whole axis.
 BINS = 80
+
+
+Scale = Callable[[float], float]
+Limits = tuple[float, float]
+UNLIMITED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,20 @@ def front(points: Sequence[Point]) -> list[Point]:
     return best
 
 
-def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
-    """Return points over a logarithmic x, with the Pareto front (little x, much y) as a line."""
+def scatter(points: Sequence[Point], x_title: str, y_title: str, y_limits: Limits = UNLIMITED) -> str:
+    """Draw points over a logarithmic x, with the Pareto front (little x, much y) as a line.
+
+    Args:
+        points: the marks.
+        x_title: what x is, and its unit.
+        y_title: the same of y.
+        y_limits: values beyond which the axis does not go.
+
+    Returns:
+        SVG, and a list of the series' names and colours.
+    """
     x_scale, x_ticks = _log_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
-    y_scale, y_ticks = _linear_scale([point.y for point in points], HEIGHT - BOTTOM, TOP)
+    y_scale, y_ticks = _linear_scale([point.y for point in points], HEIGHT - BOTTOM, TOP, y_limits)
     parts = _axes(x_scale, x_ticks, y_scale, y_ticks, x_title, y_title)
     line = " ".join(f"{x_scale(point.x):.1f},{y_scale(point.y):.1f}" for point in front(points))
     parts.append(f'<polyline class="front" points="{line}"/>')
@@ -48,7 +69,17 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
 
 
 def lines(series: Sequence[Sequence[Point]], x_title: str, y_title: str, from_zero: bool) -> str:
-    """Return one line for each series, with dots on it, smaller ones where there are many."""
+    """Draw one line for each series, with dots on it, smaller ones where there are many.
+
+    Args:
+        series: the points of each line.
+        x_title: what x is, and its unit.
+        y_title: the same of y.
+        from_zero: whether the vertical axis begins at 0.
+
+    Returns:
+        SVG, and a list of the series' names and colours.
+    """
     points = [point for each in series for point in each]
     x_scale, x_ticks = _linear_scale([point.x for point in points], LEFT, WIDTH - RIGHT)
     places = sorted({point.x for point in points})
@@ -65,7 +96,15 @@ def lines(series: Sequence[Sequence[Point]], x_title: str, y_title: str, from_ze
 
 
 def histograms(rows: Sequence[tuple[str, Sequence[float], float, int]], unit: Callable[[float], str]) -> str:
-    """Return one histogram a row over a shared logarithmic axis: (label, samples, median, colour)."""
+    """Draw histograms over a shared logarithmic axis.
+
+    Args:
+        rows: label, samples, median and colour of each.
+        unit: how a value is written.
+
+    Returns:
+        HTML, one histogram below the other.
+    """
     everything = [value for _, samples, _, _ in rows for value in samples]
     low, high = math.log(min(everything)), math.log(max(everything))
     margin = max(0.02, (high - low) * 0.03)
@@ -89,7 +128,15 @@ def histograms(rows: Sequence[tuple[str, Sequence[float], float, int]], unit: Ca
 
 
 def bars(rows: Sequence[tuple[str, float]], unit: Callable[[float], str]) -> str:
-    """Return horizontal bars from zero: (label, value)."""
+    """Draw horizontal bars from zero.
+
+    Args:
+        rows: label and value of each.
+        unit: how a value is written.
+
+    Returns:
+        HTML, one bar below the other.
+    """
     largest = max(value for _, value in rows) or 1.0
     parts = [
         f'<div class="row"><div class="name">{escape(label)}<b>{escape(unit(value))}</b></div>'
@@ -97,9 +144,6 @@ def bars(rows: Sequence[tuple[str, float]], unit: Callable[[float], str]) -> str
         for label, value in rows
     ]
     return f'<div class="rows">{"".join(parts)}</div>'
-
-
-Scale = Callable[[float], float]
 
 
 def _log_scale(values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
@@ -113,12 +157,14 @@ def _log_scale(values: Sequence[float], start: float, end: float) -> tuple[Scale
     return lambda value: start + (math.log10(value) - low) / (high - low) * (end - start), ticks
 
 
-def _linear_scale(values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
+def _linear_scale(
+    values: Sequence[float], start: float, end: float, limits: Limits = UNLIMITED
+) -> tuple[Scale, list[float]]:
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
     step = 10.0 ** math.floor(math.log10((high - low + 2 * margin) / 3))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low + 2 * margin) / (step * factor) <= 5)
-    low, high = low - margin if low else 0.0, high + margin
+    low, high = max(low - margin if low else 0.0, limits[0]), min(high + margin, limits[1])
     ticks = [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return lambda value: start + (value - low) / (high - low) * (end - start), ticks
 
@@ -127,20 +173,33 @@ def _axes(
     x_scale: Scale, x_ticks: Sequence[float], y_scale: Scale, y_ticks: Sequence[float], x_title: str, y_title: str
 ) -> list[str]:
     parts = []
-    for tick in y_ticks:
+    for tick in _apart(y_ticks, y_scale, lambda text: LETTER_HEIGHT):
         y = y_scale(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick:.6g}</text>')
-    for tick in x_ticks:
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 5:.1f}" text-anchor="end">{_tick_text(tick)}</text>')
+    for tick in _apart(x_ticks, x_scale, lambda text: DIGIT_WIDTH * (len(text) + 1)):
         x = x_scale(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:.6g}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>')
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(
-        f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{escape(y_title)}</text>'
-    )
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 22}" text-anchor="middle">{_tick_text(tick)}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_title)}</text>')
+    parts.append(f'<text x="6" y="20">{escape(y_title)}</text>')
     return parts
+
+
+def _tick_text(tick: float) -> str:
+    return f"{tick:.6g}"
+
+
+def _apart(ticks: Sequence[float], scale: Scale, size: Callable[[str], float]) -> list[float]:
+    """Return as many of the ticks, in order, as have room beside each other for texts of some size."""
+    kept: list[float] = []
+    for tick in ticks:
+        if kept:
+            room = (size(_tick_text(tick)) + size(_tick_text(kept[-1]))) / 2
+            if abs(scale(tick) - scale(kept[-1])) < room:
+                continue
+        kept.append(tick)
+    return kept
 
 
 def _marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale, radius: int = 5) -> list[str]:

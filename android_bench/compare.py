@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from android_bench import yardstick
-from android_bench.errors import InputError, Refused
+from android_bench.errors import InputError, RefusedError
 from android_bench.results import Row, summarize
 from android_bench.stats import Interval, median_ratio, minimum_ratio
 from android_bench.table import milliseconds
@@ -55,6 +56,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
+        """The decisive ratios' verdict: "slower", "faster" or "no change"."""
         return self.decisive.verdict
 
 
@@ -151,9 +153,9 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
         (base,), (new,) = summarize(each.base), summarize(each.new)
         values = [each.raw.median.estimate, each.machine, each.corrected and each.corrected.median.estimate]
         table.add_row(
-            row.model,
-            row.target,
-            row.runtime,
+            Text(row.model),  # names may hold what rich takes for markup
+            Text(row.target),
+            Text(row.runtime),
             str(row.threads),
             milliseconds(base.p50_us),
             milliseconds(new.p50_us),
@@ -189,9 +191,9 @@ def _place(comparison: Comparison) -> str:
 
 
 def refuse_regressions(comparisons: Sequence[Comparison]) -> None:
-    """Raise Refused where a comparison is a regression."""
+    """Raise RefusedError where a comparison is a regression."""
     worse = [
         f"{_place(each)} takes {each.decisive.median.estimate:.3f} × as long" for each in comparisons if each.regression
     ]
     if worse:
-        raise Refused("; ".join(worse))
+        raise RefusedError("; ".join(worse))

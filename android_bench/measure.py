@@ -9,21 +9,24 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from android_bench import given_input, noise, output_check, results
-from android_bench.errors import InputError, Refused
-from android_bench.jobs import Configuration, Graph, Job, Measurement, Target, TargetLost
+from android_bench.errors import InputError, RefusedError, TargetLostError
+from android_bench.jobs import Configuration, Graph, Job, Measurement
 from android_bench.model_file import ModelFile, refuse_if_changed
 from android_bench.output_check import OutputCheck, Reference
 from android_bench.results import Row
+from android_bench.targets.base import Target
 from android_bench.targets.local import LocalTarget
 
+# How long a target may take to cool down, and how often its sensor is read meanwhile, in seconds.
 LONGEST_COOLDOWN_SECONDS = 900.0
 COOLDOWN_STEP_SECONDS = 2.0
+# What a reference's kernels are called, by the delegate that LiteRT is given.
 KERNELS = {"xnnpack": "XNNPACK", "none": "built-in"}
 
 
@@ -33,7 +36,7 @@ class Plan:
 
     Attributes:
         repeats: processes for each model and configuration.
-        runs, warmup, seconds, timeout: a job's.
+        runs: a job's, as are `warmup`, `timeout` and `seconds`.
         cooldown: degrees Celsius that the target must have cooled down to before each process.
         input: what the models get instead of fixed-seed noise.
     """
@@ -53,7 +56,12 @@ class Plan:
 
 
 class References:
-    """The input of each model and its outputs on LiteRT, here, each in a process of its own."""
+    """The input of each model and its outputs on LiteRT, here, each in a process of its own.
+
+    Args:
+        folder: where the inputs are kept.
+        plan: the run's.
+    """
 
     def __init__(self, folder: Path, plan: Plan):
         self._folder = folder
@@ -85,15 +93,15 @@ class References:
             job = Job(model, configuration, input=None, runs=1, warmup=0, timeout=self._plan.timeout)
             measurement = self._target.save_input(job, path)
             if self._plan.input is not None:
-                inputs = measurement.document["inputs"]
-                path.write_bytes(given_input.as_bytes(self._plan.input, inputs, model.path))
+                content = given_input.as_bytes(self._plan.input, measurement.document.inputs or [], model.path)
+                path.write_bytes(content)
                 measurement = self._target.run(replace(job, input=path))
             document = measurement.document
             assert measurement.output is not None
             self._known[key] = Reference(
-                KERNELS[delegate], document["runtime_version"], document["outputs"], measurement.output
+                KERNELS[delegate], document.runtime_version, document.outputs or [], measurement.output
             )
-            self._graphs[model.sha256] = Graph(document["inputs"], document["nodes"], document["integer_nodes"])
+            self._graphs[model.sha256] = Graph(document.inputs or [], document.nodes or 0, document.integer_nodes or 0)
         return self._known[key]
 
 
@@ -106,14 +114,27 @@ def measure(
     resume: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
-    """Measure all `models` in all `configurations` and yield the rows, each already appended to `output`.
+    """Measure all models in all configurations.
 
-    Each round of repeats has its own random order. A model that a configuration cannot run, or whose
-    output is wrong there, is left out from then on; the others go on. With `resume`, what `output` already
-    holds is not measured again. `advance` is called once a job.
+    Each round of repeats has its own random order. A model that a configuration cannot run, or whose output is wrong
+    there, is left out from then on; the others go on.
 
-    Raises TargetLost at once where the target is gone; after all else is measured, Refused where an output
-    was wrong and InputError where a model could not run.
+    Args:
+        target: where; entered already.
+        models: what.
+        configurations: how each of them is run.
+        plan: how often and how long.
+        output: the results file.
+        resume: whether what `output` already holds is not measured again.
+        advance: called once a job.
+
+    Yields:
+        The rows, each already appended to `output`.
+
+    Raises:
+        TargetLostError: at once, where the target is gone.
+        RefusedError: after all else is measured, where an output was wrong.
+        InputError: after all else is measured, where a model could not run.
     """
     target.preflight(configurations)
     results.writable(output)
@@ -135,9 +156,9 @@ def measure(
                         measurement = target.run(job)
                         refuse_if_changed(model)
                         checked = _checked(references, target, job, measurement)
-                    except TargetLost:
+                    except TargetLostError:
                         raise
-                    except (InputError, Refused) as error:
+                    except (InputError, RefusedError) as error:
                         failures[model, configuration] = error
                     else:
                         row = _row(run, target, job, measurement, checked, repeat, next(order))
@@ -154,9 +175,9 @@ def _cool_down(target: Target, limit: float | None) -> None:
     stop = time.monotonic() + LONGEST_COOLDOWN_SECONDS
     while (heat := target.temperature()) is None or heat > limit:
         if heat is None:
-            raise TargetLost(f"{target.name} shows no temperature; run without --cooldown")
+            raise TargetLostError(f"{target.name} shows no temperature; run without --cooldown")
         if time.monotonic() > stop:
-            raise TargetLost(f"{target.name} is still at {heat:.0f} °C; cool it, or raise --cooldown")
+            raise TargetLostError(f"{target.name} is still at {heat:.0f} °C; cool it, or raise --cooldown")
         time.sleep(COOLDOWN_STEP_SECONDS)
 
 
@@ -180,7 +201,7 @@ def _checked(references: References, target: Target, job: Job, measurement: Meas
             else f"differs from {checked.reference} by {checked.relative_rms:.3g} relative RMS"
         )
         peak = "" if checked.argmax_equal else " and peaks elsewhere"
-        raise Refused(
+        raise RefusedError(
             f"{job.model.path} on {target.name} ({job.configuration}): the output {difference}{peak}, "
             f"at most {output_check.MAX_RELATIVE_RMS} is allowed; its latency is withheld"
         )
@@ -191,51 +212,48 @@ def _row(
     run: str, target: Target, job: Job, measurement: Measurement, checked: OutputCheck | None, repeat: int, order: int
 ) -> Row:
     document = measurement.document
-    copied = (
-        "device",
-        "emulated",
-        "cpus",
-        "runtime_version",
-        "nodes",
-        "delegated_nodes",
-        "partitions",
-        "integer_nodes",
-        "undelegated_operators",
-        "init_us",
-        "first_us",
-        "warmup_runs",
-        "samples_us",
-        "cpu_us",
-        "baseline_rss_bytes",
-        "peak_rss_bytes",
-        "temperature",
-        "frequency",
-        "energy",
-        "involuntary_switches",
-        "cpu_pressure",
-        "operators",
-    )
     return Row(
         schema=results.SCHEMA,
         run=run,
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         target=target.name,
+        device=document.device,
+        emulated=document.emulated,
         model=job.model.name,
         model_path=str(job.model.path),
         model_sha256=job.model.sha256,
         model_bytes=job.model.size_bytes,
         runtime=job.configuration.runtime,
+        runtime_version=document.runtime_version,
         delegate=job.configuration.delegate,
         threads=job.configuration.threads,
+        cpus=document.cpus,
         repeat=repeat,
         order=order,
-        statistics=document.get("statistics"),
-        yardstick=document.get("yardstick"),
-        output_check=None if checked is None else asdict(checked),
+        nodes=document.nodes,
+        delegated_nodes=document.delegated_nodes,
+        partitions=document.partitions,
+        integer_nodes=document.integer_nodes,
+        undelegated_operators=document.undelegated_operators,
+        init_us=document.init_us,
+        first_us=document.first_us,
+        warmup_runs=document.warmup_runs,
+        samples_us=document.samples_us,
+        statistics=document.statistics,
+        cpu_us=document.cpu_us,
+        baseline_rss_bytes=document.baseline_rss_bytes,
+        peak_rss_bytes=document.peak_rss_bytes,
+        temperature=document.temperature,
+        frequency=document.frequency,
+        energy=document.energy,
+        involuntary_switches=document.involuntary_switches,
+        cpu_pressure=document.cpu_pressure,
+        operators=document.operators,
+        output_check=checked,
         noisy=noise.reasons(document, job.configuration.threads, on_gpu=job.configuration.delegate == "gpu"),
         mode=job.model.mode,
         accuracy=job.model.accuracy,
-        **{name: document[name] for name in copied},
+        yardstick=document.yardstick,
     )
 
 
@@ -245,9 +263,9 @@ def raise_all(failures: Sequence[BaseException]) -> None:
     What is neither InputError nor Refused is raised as it is.
     """
     for failure in failures:
-        if not isinstance(failure, InputError | Refused):
+        if not isinstance(failure, InputError | RefusedError):
             raise failure
     if failures:
         message = "; also: ".join(dict.fromkeys(str(failure) for failure in failures))
-        wrong = any(isinstance(failure, Refused) for failure in failures)
-        raise Refused(message) if wrong else InputError(message)
+        wrong = any(isinstance(failure, RefusedError) for failure in failures)
+        raise RefusedError(message) if wrong else InputError(message)

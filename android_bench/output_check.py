@@ -5,21 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from android_bench.document import Tensor
+
+# How far an output may be from the reference, as RMS of the difference over RMS of the reference: room for integer
+# kernels that round otherwise.
 MAX_RELATIVE_RMS = 0.05
+# Float scores that differ by less than this share of the largest one are tied: float32's rounding over a deep network.
 FLOAT_TIE = 1e-5
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Outputs of one file on LiteRT. `tensors` describe them: shape, dtype, scale and zero point of each."""
+    """Outputs of one file on LiteRT.
+
+    Attributes:
+        kernels: which of LiteRT's computed them.
+        version: LiteRT's release.
+        tensors: the outputs.
+        content: their bytes.
+    """
 
     kernels: str
     version: str
-    tensors: Sequence[dict[str, Any]]
+    tensors: Sequence[Tensor]
     content: bytes
 
 
@@ -48,7 +59,15 @@ class OutputCheck:
 
 
 def check(content: bytes, reference: Reference) -> OutputCheck:
-    """Compare the raw bytes of all outputs with the reference's."""
+    """Compare outputs with the reference's.
+
+    Args:
+        content: the raw bytes of all outputs.
+        reference: what they should be.
+
+    Returns:
+        How they differ, and whether that is allowed.
+    """
     relative_rms: float | None = None
     argmax_equal = False
     if len(content) == len(reference.content):
@@ -72,24 +91,31 @@ def check(content: bytes, reference: Reference) -> OutputCheck:
 
 
 def nearest(content: bytes, references: Sequence[Reference]) -> OutputCheck:
-    """Return the check against the closest of `references`.
+    """Compare outputs with the closest of several references.
 
     Built-in and XNNPACK kernels round integers differently and both are right.
+
+    Args:
+        content: the raw bytes of all outputs.
+        references: what they should be, in any of these ways.
+
+    Returns:
+        The best of the checks.
     """
     checks = [check(content, reference) for reference in references]
     return min(checks, key=lambda each: (not each.passed, each.relative_rms is None, each.relative_rms or 0.0))
 
 
-def _split(content: bytes, tensors: Sequence[dict[str, Any]]) -> list[np.ndarray]:
+def _split(content: bytes, tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Return each output in real units, as float64."""
     arrays = []
     start = 0
     for tensor in tensors:
-        dtype = np.dtype(tensor["dtype"])
-        count = int(np.prod(tensor["shape"]))
-        array = np.frombuffer(content, dtype, count, start).reshape(tensor["shape"]).astype(np.float64)
-        if tensor["scale"]:
-            array = (array - tensor["zero_point"]) * tensor["scale"]
+        dtype = np.dtype(tensor.dtype)
+        count = int(np.prod(tensor.shape))
+        array = np.frombuffer(content, dtype, count, start).reshape(tensor.shape).astype(np.float64)
+        if tensor.scale:
+            array = (array - tensor.zero_point) * tensor.scale
         arrays.append(array)
         start += count * dtype.itemsize
     return arrays
@@ -105,11 +131,11 @@ def _relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
     return error / size if size else float("inf")
 
 
-def _same_argmax(actual: np.ndarray, expected: np.ndarray, tensor: dict[str, Any]) -> bool:
+def _same_argmax(actual: np.ndarray, expected: np.ndarray, tensor: Tensor) -> bool:
     """Whether a single output vector peaks where the reference does, or at an entry tied with that peak."""
     if expected.size < 2 or expected.size != expected.shape[-1]:
         return True
     scores = expected.ravel()
     peak = scores.max()
-    tie = tensor["scale"] or FLOAT_TIE * float(np.abs(scores).max())
+    tie = tensor.scale or FLOAT_TIE * float(np.abs(scores).max())
     return bool(peak - scores[int(np.argmax(actual))] <= tie)

@@ -14,7 +14,10 @@ from typing import Any
 
 import jsonschema
 
+from android_bench import records
+from android_bench.document import BeforeAndAfter, Device, Energy, Operator, Statistics, Yardstick
 from android_bench.errors import InputError
+from android_bench.output_check import OutputCheck
 from android_bench.stats import percentile, pooled_percentile
 
 SCHEMA = "android_bench.row/2"
@@ -29,7 +32,7 @@ class Row:
     run: str
     time: str
     target: str
-    device: dict[str, Any]
+    device: Device
     emulated: bool
     model: str
     model_path: str
@@ -51,35 +54,41 @@ class Row:
     first_us: float
     warmup_runs: int | None
     samples_us: list[float]
-    statistics: dict[str, Any] | None
+    statistics: Statistics | None
     cpu_us: list[float] | None
     baseline_rss_bytes: int | None
     peak_rss_bytes: int | None
-    temperature: dict[str, float | None]
-    frequency: dict[str, float | None]
-    energy: dict[str, Any] | None
+    temperature: BeforeAndAfter
+    frequency: BeforeAndAfter
+    energy: Energy | None
     involuntary_switches: int | None
     cpu_pressure: float | None
-    operators: list[dict[str, Any]] | None
-    output_check: dict[str, Any] | None
+    operators: list[Operator] | None
+    output_check: OutputCheck | None
     noisy: list[str]
     mode: str | None
     accuracy: float | None
-    yardstick: dict[str, Any] | None = None
+    yardstick: Yardstick | None = None
 
     def percentile(self, percent: float) -> float | None:
         """Return the latency in microseconds below which `percent` % of the samples lie; None where nobody told."""
         if self.statistics is None:
             return percentile(self.samples_us, percent)
-        names: dict[float, str] = {5: "p5_us", 50: "median_us", 95: "p95_us"}
-        return self.statistics[names[percent]] if percent in names else None
+        told: dict[float, float | None] = {
+            5: self.statistics.p5_us,
+            50: self.statistics.median_us,
+            95: self.statistics.p95_us,
+        }
+        return told.get(percent)
 
     @property
     def p50_us(self) -> float | None:
+        """The median latency in microseconds."""
         return self.percentile(50)
 
     @property
     def p90_us(self) -> float | None:
+        """The 90th percentile in microseconds."""
         return self.percentile(90)
 
     @property
@@ -90,12 +99,13 @@ class Row:
 
     @property
     def minimum_us(self) -> float | None:
-        return min(self.samples_us) if self.statistics is None else self.statistics["minimum_us"]
+        """The shortest inference in microseconds; None where nobody told."""
+        return min(self.samples_us) if self.statistics is None else self.statistics.minimum_us
 
     @property
     def yardstick_us(self) -> float | None:
         """How long the machine took for the yardstick's product while this was measured."""
-        return percentile(self.yardstick["bursts_us"], 50) if self.yardstick else None
+        return percentile(self.yardstick.bursts_us, 50) if self.yardstick else None
 
 
 @cache
@@ -105,15 +115,24 @@ def _validator() -> jsonschema.protocols.Validator:
 
 
 def read(path: str | os.PathLike[str]) -> list[Row]:
-    """Return the rows in the file at `path`, oldest first.
+    """Read a results file.
 
-    Raises InputError where the file is missing, cut off, or holds rows of another schema.
+    Args:
+        path: the file.
+
+    Returns:
+        Its rows, oldest first.
+
+    Raises:
+        InputError: where the file is missing, cut off, or holds rows of another schema.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the .jsonl file in it")
     if not path.exists():
         raise InputError(f"{path} does not exist; python -m android_bench run writes it")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; name one that python -m android_bench run wrote")
     lines = path.read_bytes().split(b"\n")
     if lines[-1]:
         raise InputError(f"{path}: line {len(lines)} is cut off; remove that line, the rows before it are whole")
@@ -122,18 +141,30 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
 
 def _row(line: bytes, place: str) -> Row:
     try:
-        value = json.loads(line)
-    except ValueError:
+        value = records.loads(line)
+    except json.JSONDecodeError:
         raise InputError(f"{place} is not JSON; remove that line or name a results file") from None
+    except ValueError as error:
+        raise InputError(f"{place}: {error}; remove that line or name a results file") from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{place} has schema {schema!r}, this version reads {SCHEMA!r}; measure again into a new file")
+        words = f"{schema!r}" if schema is None or isinstance(schema, str) else "that is no text"
+        raise InputError(
+            f"{place} has schema {words[:80]}, this version reads {SCHEMA!r}; measure again into a new file"
+        )
     _check(value, place)
-    return Row(**value)
+    try:
+        return records.decode(Row, value)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}; remove that line or measure again into a new file") from None
 
 
 def _check(value: dict[str, Any], place: str) -> None:
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(value))
+    """Raise InputError where a row does not fit the schema. Its values are read already, so that none is NaN."""
+    try:
+        error = jsonschema.exceptions.best_match(_validator().iter_errors(value))
+    except RecursionError:
+        raise InputError(f"{place} is nested too deeply; remove that line or measure again into a new file") from None
     if error is not None:
         field = ".".join(map(str, error.absolute_path)) or "row"
         message = error.message if len(error.message) < 120 else f"{error.message[:117]}…"
@@ -143,27 +174,39 @@ def _check(value: dict[str, Any], place: str) -> None:
 def writable(path: str | os.PathLike[str]) -> None:
     """Raise InputError or OSError where rows could not be appended to `path`; a file there must hold whole rows."""
     path = Path(path)
-    if path.exists():
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file; choose another --output")
-        read(path)
-        with path.open("ab"):
+    try:
+        path.stat()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; choose another --output")
+    read(path)
+    with path.open("ab"):
         return
 
 
 def append(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
-    """Append `rows` to the file at `path`, all of them or none; several processes may do so at once.
+    """Append rows to a file, all of them or none; several processes may do so at once.
 
-    Raises InputError where a row does not fit the schema, OSError where the file system refuses.
+    Args:
+        path: the file; it is made, and its folder, where it is missing.
+        rows: what is appended.
+
+    Raises:
+        InputError: where a row does not fit the schema.
+        OSError: where the file system refuses.
     """
     path = Path(path)
     values = [asdict(row) for row in rows]
     for value in values:
         _check(value, "new row")
-    content = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
+    try:
+        lines = [json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n" for value in values]
+    except ValueError as error:
+        raise InputError(f"new row: {error}; measure again") from None
+    content = b"".join(lines)
     path.parent.mkdir(parents=True, exist_ok=True)
     created = not path.exists()
     with path.open("ab", buffering=0) as file:
@@ -189,6 +232,7 @@ class Summary:
     """All repeats of one model in one configuration on one target.
 
     Attributes:
+        rows: the repeats.
         minimum_us: the shortest inference of all, in microseconds.
         init_us: median over the repeats of loading the model and planning its memory.
         peak_rss_bytes: the largest over the repeats, the runner's own memory included.
@@ -222,14 +266,16 @@ class Summary:
 
     @property
     def p50_us(self) -> float | None:
+        """The median over all samples, in microseconds."""
         return self.percentile(50)
 
     @property
     def p90_us(self) -> float | None:
+        """The 90th percentile over all samples, in microseconds."""
         return self.percentile(90)
 
 
-def cell(row: Row) -> tuple:
+def cell(row: Row) -> tuple[str | int, ...]:
     """Return what rows of the same target, model and configuration share."""
     return (
         row.target,
@@ -245,7 +291,7 @@ def cell(row: Row) -> tuple:
 
 def summarize(rows: Iterable[Row]) -> list[Summary]:
     """Return one summary for each target, model and configuration, in the order of their first row."""
-    groups: dict[tuple, list[Row]] = {}
+    groups: dict[tuple[str | int, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(cell(row), []).append(row)
     return [_summary(group) for group in groups.values()]
@@ -259,9 +305,7 @@ def _summary(rows: list[Row]) -> Summary:
         minimum_us=min(minima, default=None),
         init_us=percentile([row.init_us for row in rows], 50),
         peak_rss_bytes=max(peaks, default=None),
-        energy_joules=_median(
-            row.energy["joules"] / len(row.samples_us) for row in rows if row.energy and row.samples_us
-        ),
+        energy_joules=_median(row.energy.joules / len(row.samples_us) for row in rows if row.energy and row.samples_us),
         noisy=tuple({reason.partition(":")[0]: reason for row in rows for reason in row.noisy}.values()),
         noisy_repeats=sum(bool(row.noisy) for row in rows),
     )

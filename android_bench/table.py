@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from android_bench.results import Row, Summary
 from android_bench.yardstick import MOVED, moved_between
@@ -66,11 +67,11 @@ def notes(summary: Summary) -> list[str]:
     if row.delegate == "gpu" and row.delegated_nodes is None:
         found.append("the GPU took a part of the graph, or none: the runtime does not tell how much")
     if row.statistics is not None:
-        mean = milliseconds(statistics.fmean([each.statistics["mean_us"] for each in summary.rows if each.statistics]))
+        mean = milliseconds(statistics.fmean([each.statistics.mean_us for each in summary.rows if each.statistics]))
         found.append(f"{row.runtime} tells statistics and not its samples (mean {mean} ms); what it does not tell is ?")
     if row.output_check is None:
         found.append("nothing shows that its output is right: this benchmark_model cannot write it (--unchecked)")
-    elif row.output_check["constant"]:
+    elif row.output_check.constant:
         found.append("its output has one value only on this input, which proves little; give a real one with --input")
     moved = moved_between(summary.rows)
     if moved is not None and moved > MOVED:
@@ -82,7 +83,7 @@ def notes(summary: Summary) -> list[str]:
 
 def energy_source(summary: Summary) -> str:
     """Return what told the energy: rapl, hwmon or battery; nothing where there is none."""
-    return ", ".join(sorted({row.energy["source"] for row in summary.rows if row.energy}))
+    return ", ".join(sorted({row.energy.source for row in summary.rows if row.energy}))
 
 
 def _energy(summary: Summary) -> list[str]:
@@ -96,11 +97,8 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
     """Print the table and its notes. "delegated" is delegated nodes / all nodes, and in how many partitions."""
     table = Table(title="latency in milliseconds, batch 1", title_justify="left")
     firsts = [summary.rows[0] for summary in summaries]
-    optional = {
-        name: value
-        for name, value in {"target": lambda row: row.target, "delegate": lambda row: row.delegate}.items()
-        if len({value(row) for row in firsts}) > 1
-    }
+    columns: dict[str, Callable[[Row], str]] = {"target": lambda row: row.target, "delegate": lambda row: row.delegate}
+    optional = {name: value for name, value in columns.items() if len({value(row) for row in firsts}) > 1}
     for column in (*optional, "model", "runtime"):
         table.add_column(column, overflow="fold")
     for column in ("threads", "p50", "p90", "min", "init", "peak MB", "delegated", "noisy"):
@@ -109,9 +107,9 @@ def show(summaries: Sequence[Summary], console: Console) -> None:
     for summary, row, name in zip(summaries, firsts, model_names(firsts), strict=True):
         values = [value(row) for value in optional.values()]
         table.add_row(
-            *values,
-            name,
-            f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else ""),
+            *map(Text, values),  # names may hold what rich takes for markup
+            Text(name),
+            Text(f"{row.runtime} {row.runtime_version}" + (" (emulated)" if row.emulated else "")),
             str(row.threads),
             milliseconds(summary.p50_us),
             milliseconds(summary.p90_us),

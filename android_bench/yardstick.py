@@ -23,7 +23,7 @@ UNCERTAIN_SHARE = 0.33
 
 def kinds(rows: Sequence[Row]) -> set[str | None]:
     """Return the kinds of the rows' yardsticks, None for rows without; figures of one kind alone can be compared."""
-    return {row.yardstick["kind"] if row.yardstick else None for row in rows}
+    return {row.yardstick.kind if row.yardstick else None for row in rows}
 
 
 def machine_ratio(base: Sequence[Row], new: Sequence[Row]) -> float:
@@ -35,17 +35,19 @@ def machine_ratio(base: Sequence[Row], new: Sequence[Row]) -> float:
 def corrected_samples(row: Row) -> np.ndarray:
     """Return each sample in units of the yardstick as it was then: the median of the `NEAREST` bursts around it."""
     assert row.yardstick is not None
-    bursts = np.asarray(row.yardstick["bursts_us"])
+    bursts = np.asarray(row.yardstick.bursts_us)
     starts = np.clip(np.arange(len(bursts)) - NEAREST // 2, 0, None)
     speeds = [np.median(bursts[start : index + NEAREST // 2 + 1]) for index, start in enumerate(starts)]
     middles = np.arange(len(row.samples_us)) + 0.5
-    return _processor_us(row) / np.interp(middles, row.yardstick["after"], speeds)
+    at_samples: np.ndarray = np.interp(middles, row.yardstick.after, speeds)
+    corrected: np.ndarray = _processor_us(row) / at_samples
+    return corrected
 
 
 def corrected_minimum(row: Row) -> float:
     """Return the row's shortest sample in units of its shortest burst, for both are of the machine's best moment."""
     assert row.yardstick is not None
-    return float(_processor_us(row).min() / min(row.yardstick["bursts_us"]))
+    return float(_processor_us(row).min() / min(row.yardstick.bursts_us))
 
 
 def _processor_us(row: Row) -> np.ndarray:

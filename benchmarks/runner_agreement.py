@@ -29,7 +29,7 @@ OURS, PEER = ("litert", "native"), "litert-benchmark"
 def ours(runtime: str, model: ModelFile, folder: Path) -> tuple[float, float]:
     """Return (median, minimum) in seconds of one process of our runner."""
     job = Job(model, Configuration(runtime, "xnnpack", 1), folder / model.sha256, RUNS, WARMUP, timeout=600)
-    samples = LocalTarget().run(job).document["samples_us"]
+    samples = LocalTarget().run(job).document.samples_us
     return statistics.median(samples) / 1e6, min(samples) / 1e6
 
 

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
+from android_bench.document import Document
 from android_bench.errors import InputError
 from android_bench.files import cache_folder
 
@@ -90,18 +90,16 @@ def from_folder(folder: Path) -> Bundle:
     return Bundle(folder, f"sha256:{digest[:12]}")
 
 
-def complete(document: dict[str, Any], bundle: Bundle, device: dict[str, Any], emulated: bool) -> dict[str, Any]:
-    """Return the native runner's `document` with what only its host knows."""
-    operators = document["operators"]
-    undelegated = None if operators is None else sorted({each["name"] for each in operators if not each["delegated"]})
-    return {
-        **document,
-        "runtime_version": bundle.version,
-        "device": device,
-        "emulated": emulated,
-        "yardstick": None if emulated else document.get("yardstick"),
-        "undelegated_operators": undelegated,
-    }
+def complete(document: Document) -> Document:
+    """Return the native runner's document with what follows from the rest of it.
+
+    The operators that no delegate took are those that the profiler saw outside of one; and the yardstick says nothing
+    of an emulated processor.
+    """
+    operators = document.operators
+    undelegated = None if operators is None else sorted({each.name for each in operators if not each.delegated})
+    yardstick = None if document.emulated else document.yardstick
+    return replace(document, yardstick=yardstick, undelegated_operators=undelegated)
 
 
 def _litert_version() -> str:

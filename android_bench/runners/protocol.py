@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-from typing import Any
+import subprocess
 
+from android_bench import document
+from android_bench.document import Complaint, Document, Environment
 from android_bench.errors import InputError
 from android_bench.jobs import Job
+from android_bench.processes import text
 
 NATIVE = "native"
 BENCHMARK_MODEL = "benchmark_model"
@@ -22,7 +25,14 @@ INSTALL = {
 
 
 def arguments(job: Job, model: str, output: str, input: str | None) -> list[str]:
-    """Return the runner's arguments; `model`, `output` and `input` are paths on the target."""
+    """Return the runner's arguments.
+
+    Args:
+        job: what to measure.
+        model: absolute path of the model on the target, as are `output` and `input`.
+        output: where the runner writes the bytes of all outputs.
+        input: the bytes of all inputs; None for the runner's noise.
+    """
     configuration = job.configuration
     words = ["--model", model, "--output", output, "--threads", str(configuration.threads)]
     words += ["--delegate", configuration.delegate]
@@ -35,33 +45,53 @@ def arguments(job: Job, model: str, output: str, input: str | None) -> list[str]
     return words
 
 
-def document(job: Job, stdout: str, stderr: str, code: int, target: str) -> dict[str, Any]:
-    """Return the runner's document; raise InputError with cause and mend where there is no whole one."""
-    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+def read_document(
+    job: Job, process: subprocess.CompletedProcess[bytes], target: str, environment: Environment | None = None
+) -> Document:
+    """Read what a runner printed.
+
+    Args:
+        job: what it was to measure.
+        process: the runner, ended.
+        target: the target's name, for messages.
+        environment: what the runner leaves to its host to know.
+
+    Returns:
+        The document.
+
+    Raises:
+        InputError: with cause and mend, where there is no whole document or it tells of an error.
+    """
+    errors = text(process.stderr)
+    lines = [line for line in text(process.stdout).splitlines() if line.startswith("{")]
     try:
-        result = json.loads(lines[-1])
+        told = document.parse(lines[-1], environment)
     except (IndexError, json.JSONDecodeError):
-        raise InputError(_died(job, stderr, code, target)) from None
-    if "error" in result:
-        message = result["error"]["message"]
-        unknown = re.search(UNKNOWN_OPERATOR, stderr)
-        raise InputError(_explain(job, result["error"]["kind"], unknown.group(0) if unknown else message, target))
-    return result
+        raise InputError(_died(job, errors, process.returncode, target)) from None
+    except ValueError as error:
+        raise InputError(
+            f"{job.model.path} on {target} ({job.configuration}): what the runner printed is no measurement ({error}); "
+            "check the target, then run again"
+        ) from None
+    if isinstance(told, Complaint):
+        unknown = re.search(UNKNOWN_OPERATOR, errors)
+        raise InputError(_explain(job, told.kind, unknown.group(0) if unknown else told.message, target))
+    return told
 
 
-def failure(job: Job, text: str, code: int, target: str) -> str:
+def failure(job: Job, printed: str, code: int, target: str) -> str:
     """Return cause and mend where a program that prints no document ended with a `code` other than 0."""
-    unknown = re.search(UNKNOWN_OPERATOR, text)
+    unknown = re.search(UNKNOWN_OPERATOR, printed)
     if unknown:
         return _unloadable(job, unknown.group(0), target)
-    error = re.search(r"^(?:ERROR|FATAL): .*", text, re.MULTILINE)  # the first says why, the last that it failed
-    return _died(job, error.group(0) if error else text, code, target)
+    error = re.search(r"^(?:ERROR|FATAL): .*", printed, re.MULTILINE)  # the first says why, the last that it failed
+    return _died(job, error.group(0) if error else printed, code, target)
 
 
 def _died(job: Job, stderr: str, code: int, target: str) -> str:
     words = [line for line in stderr.splitlines() if line.strip()]
     if code < 0:
-        cause = f"died of {signal.Signals(-code).name}"
+        cause = f"died of signal {-code} ({signal.strsignal(-code)})"
     elif code and words:
         cause = f"ended with code {code}: {words[-1].strip()}"
     else:
@@ -74,7 +104,6 @@ def _died(job: Job, stderr: str, code: int, target: str) -> str:
 
 def _explain(job: Job, kind: str, message: str, target: str) -> str:
     runtime = job.configuration.runtime
-    message = " ".join(message.split())
     old = re.search(r"version `?(GLIBC_[\d.]+)'? not found", message)
     if kind == "runtime" and old:
         return (

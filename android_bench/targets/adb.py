@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.util
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from android_bench.errors import InputError
-from android_bench.jobs import (
-    TEMPERATURES,
-    Configuration,
-    Job,
-    Measurement,
-    Target,
-    TargetLost,
-    hottest,
-    refuse_impossible,
-)
+from android_bench import processes
+from android_bench.document import Device, Environment
+from android_bench.errors import InputError, TargetLostError
+from android_bench.jobs import Configuration, Job, Measurement
+from android_bench.processes import OutputTooLongError, last_line, text
 from android_bench.runners import benchmark_model, native_runner, protocol
 from android_bench.runners.benchmark_model import Machine, Program
+from android_bench.targets import remote
+from android_bench.targets.base import refuse_impossible
+from android_bench.targets.remote import RemoteTarget
 
-FOLDER = "/data/local/tmp/android_bench"
-CALL_TIMEOUT = 60.0
-SLOWEST_PUSH = 200_000  # bytes a second
+# Where adb's shell may write and run programs.
+TEMPORARY = "/data/local/tmp"
+# What adb's shell returns where the device is gone, and where a command there returns the same.
+CONNECTION_FAILED = 255
+# Android gives its own services the user numbers below this one and apps those above (android_filesystem_config.h).
+FIRST_APP = 10_000
 PROPERTIES = {
     "model": "ro.product.model",
     "soc": "ro.soc.model",
@@ -56,7 +54,7 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Device:
+class Listed:
     """One line of `adb devices`."""
 
     serial: str
@@ -81,17 +79,28 @@ def adb_binary() -> str:
     raise InputError("adb is not installed; apt-get install adb, pip install adbutils, or name it in $ADB")
 
 
-def devices() -> list[Device]:
+def devices() -> list[Listed]:
     """Return what adb sees, in any state."""
-    process = _run([adb_binary(), "devices"], CALL_TIMEOUT, "adb devices")
+    process = _run([adb_binary(), "devices"], remote.CALL_TIMEOUT, "adb devices")
     if process.returncode:
-        raise InputError(f"adb devices failed ({_last_line(process)}); run `adb kill-server` and try again")
-    lines = [line.split(None, 1) for line in _text(process.stdout).splitlines()[1:] if line.strip()]
-    return [Device(words[0], words[1].strip()) for words in lines if len(words) == 2 and words[0] != "*"]
+        reason = last_line(process.stdout + process.stderr, process.returncode)
+        raise InputError(f"adb devices failed ({reason}); run `adb kill-server` and try again")
+    lines = [line.split(None, 1) for line in text(process.stdout).splitlines()[1:] if line.strip()]
+    return [Listed(words[0], words[1].strip()) for words in lines if len(words) == 2 and words[0] != "*"]
 
 
 def choose(serial: str | None) -> str:
-    """Return the serial of the device to use; raise InputError where there is none, or no single one."""
+    """Choose a device.
+
+    Args:
+        serial: the user's choice; None for the only one.
+
+    Returns:
+        The serial of a device that is ready.
+
+    Raises:
+        InputError: where there is none, or no single one, or it is in another state.
+    """
     known = devices()
     if serial is None:
         if not known:
@@ -110,12 +119,12 @@ def choose(serial: str | None) -> str:
     return serial
 
 
-def describe(device: Device) -> tuple[str, str]:
+def describe(device: Listed) -> tuple[str, str]:
     """Return the device's state and, where it is ready, what it is, else what to do."""
     if device.state != "device":
         return device.state.split(" (")[0], _mend(device.state)
     known = AdbTarget(device.serial).device
-    return "ready", f"{known['model']}, {known['cpu']}, {known['cores']} cores, {known['os']}"
+    return "ready", f"{known.model}, {known.cpu}, {known.cores} cores, {known.os}"
 
 
 def _mend(state: str) -> str:
@@ -123,14 +132,18 @@ def _mend(state: str) -> str:
     return mends[0] if mends else "bring it to Android's home screen"
 
 
-class AdbTarget(Target):
-    """One device. Everything that is pushed lies in one folder there, removed at the end unless `keep_files`.
+class AdbTarget(RemoteTarget):
+    """One device.
 
-    `bundle` is the user's own build of the native runner; the default is ours, with a loader of its own.
-    `program` is the user's benchmark_model.
+    Args:
+        serial: which of those that adb sees; None for the only one.
+        keep_files: whether files stay there for the next run.
+        bundle: the user's own build of the native runner; the default is ours, with a loader of its own.
+        program: the user's benchmark_model.
     """
 
     runtimes = (protocol.NATIVE, protocol.BENCHMARK_MODEL)
+    untrusted_writers = 0o002
 
     def __init__(
         self,
@@ -139,22 +152,18 @@ class AdbTarget(Target):
         bundle: native_runner.Bundle | None = None,
         program: Program | None = None,
     ):
+        super().__init__(keep_files)
         self._bundle = bundle
         self._program = program
         self._adb = adb_binary()
         self._serial = choose(serial)
-        self._keep_files = keep_files
-        self._pushed: set[str] = set()
         self.name = f"adb:{self._serial}"
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._keep_files and not (kind and issubclass(kind, TargetLost)):
-            self._shell(f"rm -rf {FOLDER}")
-
     def preflight(self, configurations: Sequence[Configuration]) -> None:
+        """Raise InputError where a configuration cannot run here at all."""
         if "arm64-v8a" not in self._properties["abis"].split(","):
             raise InputError(f"{self.name} has no 64-bit ARM ABI; the native runner needs arm64-v8a")
-        refuse_impossible(self.name, range(self.device["cores"]), configurations)
+        refuse_impossible(self.name, range(self.device.cores), configurations)
         wanted = {(configuration.runtime, configuration.delegate) for configuration in configurations}
         if (protocol.NATIVE, "gpu") in wanted and self._bundle is None:
             raise InputError(
@@ -162,37 +171,71 @@ class AdbTarget(Target):
                 "with --native-runner, or take --runtime benchmark_model"
             )
 
-    def temperature(self) -> float | None:
-        return hottest(_text(self._shell(TEMPERATURES).stdout))
-
     def run(self, job: Job) -> Measurement:
+        """Run one job in a process of its own; raise InputError where it cannot, TargetLostError where nothing can."""
         if self._program and job.configuration.runtime == protocol.BENCHMARK_MODEL:
             return benchmark_model.run(self._machine(), self._program, job)
         assert job.input is not None
         bundle = self._bundle or native_runner.for_aarch64()
-        runner = self._push(sorted(path for path in bundle.folder.iterdir() if path.is_file()))
-        model, input = self._place(job.model.path), self._place(job.input)
-        output = f"{FOLDER}/output"
+        runner = self.place_together(sorted(path for path in bundle.folder.iterdir() if path.is_file()))
+        model, input = self.place(job.model.path), self.place(job.input)
+        output = f"{self._folder}/output"
         command = [*bundle.command(runner, job.configuration.delegate), *protocol.arguments(job, model, output, input)]
-        process = self._shell(shlex.join(command), job.timeout)
-        document = protocol.document(job, _text(process.stdout), _text(process.stderr), process.returncode, self.name)
-        document = native_runner.complete(document, bundle, self.device, self._emulated)
-        content = self._pull(output)
-        if content is None:
-            raise TargetLost(f"{self.name}: the output could not be fetched; run again")
-        return Measurement(document, content)
+        process = self.shell(shlex.join(command), job.timeout)
+        if b"{" not in process.stdout:
+            self._refuse_if_gone()  # adb may end with code 0 and no word when the cable is pulled
+        environment = Environment(bundle.version, self.device, self._emulated)
+        document = native_runner.complete(protocol.read_document(job, process, self.name, environment))
+        return Measurement(document, self.fetch_output(output))
+
+    def shell(
+        self, command: str, timeout: float | None = None, content: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell command there; see `RemoteTarget.shell`."""
+        return self._call(["shell", command], timeout or remote.CALL_TIMEOUT, content)
+
+    @cached_property
+    def device(self) -> Device:
+        """What the device is: model, CPU, cores, system, governor."""
+        governor = "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u | tr '\\n' ' '"
+        lines = text(self.shell(f"nproc; uname -r; {governor}; echo").stdout).splitlines()
+        if len(lines) < 3 or not re.fullmatch(r"[1-9]\d{0,4}", lines[0]):
+            raise InputError(f"{self.name} does not tell its cores ({' '.join(lines)[:200]}); run again")
+        properties = self._properties
+        return Device(
+            model=properties["model"] or None,
+            cpu=properties["soc"] or properties["platform"] or "unknown",
+            architecture="arm64-v8a",
+            cores=int(lines[0]),
+            os=f"Android {properties['release']} (API {properties['api']})",
+            kernel=lines[1].strip(),
+            governor=", ".join(lines[2].split()) or None,
+        )
+
+    def _connect(self, cleanups: contextlib.ExitStack) -> str:
+        return TEMPORARY
+
+    def _upload(self, source: Path, remote: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
+        return self._call(["push", str(source.absolute()), remote], timeout)
+
+    def _is_trusted(self, owner: int, user: int) -> bool:
+        return owner < FIRST_APP
+
+    def _folders_to_trust(self, temporary: str) -> list[str]:
+        """Return the temporary folder alone; those above it are Android's, which guards them itself."""
+        return [temporary]
 
     def _machine(self) -> Machine:
         """Return what the device lends to a benchmark_model."""
         return Machine(
             name=self.name,
-            folder=FOLDER,
-            cpus=range(self.device["cores"]),
+            folder=self._folder,
+            cpus=range(self.device.cores),
             device=self.device,
             emulated=self._emulated,
-            shell=self._shell,
-            place=self._place,
-            fetch=self._pull,
+            shell=self.shell,
+            place=self.place,
+            fetch=self.fetch,
         )
 
     @property
@@ -202,96 +245,33 @@ class AdbTarget(Target):
     @cached_property
     def _properties(self) -> dict[str, str]:
         command = "; ".join(f"getprop {name}" for name in PROPERTIES.values())
-        lines = _text(self._shell(command).stdout).splitlines()
+        lines = text(self.shell(command).stdout).splitlines()
         if len(lines) != len(PROPERTIES):
             raise InputError(f"{self.name} answered {len(lines)} of {len(PROPERTIES)} properties; run again")
         return dict(zip(PROPERTIES, (line.strip() for line in lines), strict=True))
 
-    @cached_property
-    def device(self) -> dict[str, Any]:
-        """What the device is: model, CPU, cores, system, governor."""
-        governor = "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u | tr '\\n' ' '"
-        lines = _text(self._shell(f"nproc; uname -r; {governor}; echo").stdout).splitlines()
-        if len(lines) < 3 or not lines[0].isdigit():
-            raise InputError(f"{self.name} does not tell its cores ({' '.join(lines)}); run again")
-        properties = self._properties
-        return {
-            "model": properties["model"] or None,
-            "cpu": properties["soc"] or properties["platform"] or "unknown",
-            "architecture": "arm64-v8a",
-            "cores": int(lines[0]),
-            "os": f"Android {properties['release']} (API {properties['api']})",
-            "kernel": lines[1].strip(),
-            "governor": ", ".join(lines[2].split()) or None,
-        }
-
-    def _push(self, paths: Sequence[Path]) -> str:
-        """Push files and return the folder they are in; the same content lands in the same folder.
-
-        What is there already is not sent again. Sizes and times prove nothing, so contents are hashed.
-        """
-        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-        remote = f"{FOLDER}/{hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16]}"
-        if remote in self._pushed:
-            return remote
-        known = self._remote_digests(remote)
-        missing = [path for path in paths if known.get(path.name) != digests[path.name]]
-        if missing:
-            self._shell(f"mkdir -p {remote}")
-            timeout = CALL_TIMEOUT + sum(path.stat().st_size for path in missing) / SLOWEST_PUSH
-            process = self._call(["push", *map(str, missing), f"{remote}/"], timeout)
-            if "No space left" in _text(process.stdout + process.stderr):
-                raise TargetLost(f"{self.name} has no space left in {FOLDER}; free some, then run again")
-            if process.returncode:
-                raise TargetLost(f"{self.name}: a push failed ({_last_line(process)}); run again")
-            if self._remote_digests(remote) != digests:
-                raise TargetLost(f"{self.name}: a file arrived damaged; check the cable, then run again")
-        self._pushed.add(remote)
-        return remote
-
-    def _remote_digests(self, folder: str) -> dict[str, str]:
-        lines = _text(self._shell(f"sha256sum {folder}/* 2>/dev/null").stdout).splitlines()
-        pairs = [line.split(None, 1) for line in lines]
-        return {os.path.basename(path): digest for digest, path in pairs}
-
-    def _place(self, path: Path) -> str:
-        """Push one file and return its path there."""
-        return f"{self._push([path])}/{path.name}"
-
-    def _pull(self, remote: str) -> bytes | None:
-        """Return the bytes of a file, or None where it cannot be fetched."""
-        with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
-            local = Path(folder) / "output"
-            process = self._call(["pull", remote, str(local)], CALL_TIMEOUT)
-            return None if process.returncode or not local.exists() else local.read_bytes()
-
-    def _shell(self, command: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
-        return self._call(["shell", command], timeout or CALL_TIMEOUT)
-
-    def _call(self, words: list[str], timeout: float) -> subprocess.CompletedProcess[bytes]:
-        """Run adb; raise TargetLost where the device is gone, which adb tells by 255 or by words."""
-        process = _run([self._adb, "-s", self._serial, *words], timeout, f"{self.name}: adb {words[0]}")
-        if process.returncode and (process.returncode == 255 or LOST.search(_text(process.stderr))):
-            states = {device.serial: device.state for device in devices()}
-            state = states.get(self._serial, "gone")
-            if state != "device" or LOST.search(_text(process.stderr)):
-                raise TargetLost(f"{self.name} went away ({state}); plug it in again, then run again with --resume")
+    def _call(self, words: list[str], timeout: float, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run adb; raise TargetLostError where the device is gone, which adb tells by 255 or by words."""
+        process = _run([self._adb, "-s", self._serial, *words], timeout, f"{self.name}: adb {words[0]}", content)
+        told = text(process.stderr if words[0] == "shell" else process.stdout + process.stderr)
+        lost = bool(LOST.search(told))
+        if process.returncode and (process.returncode == CONNECTION_FAILED or lost):
+            self._refuse_if_gone(lost)
         return process
 
+    def _refuse_if_gone(self, lost: bool = False) -> None:
+        """Raise TargetLostError where adb no longer sees the device ready, or has said that it is `lost`."""
+        state = {device.serial: device.state for device in devices()}.get(self._serial, "gone")
+        if lost or state != "device":
+            raise TargetLostError(f"{self.name} went away ({state}); plug it in again, then run again with --resume")
 
-def _run(command: list[str], timeout: float, what: str) -> subprocess.CompletedProcess[bytes]:
+
+def _run(command: list[str], timeout: float, what: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+        return processes.run(command, timeout, content)
     except subprocess.TimeoutExpired:
-        raise TargetLost(
+        raise TargetLostError(
             f"{what} took longer than {timeout:.0f} s; check the device, or give a longer --timeout"
         ) from None
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
-
-
-def _last_line(process: subprocess.CompletedProcess[bytes]) -> str:
-    words = _text(process.stdout + process.stderr).strip().splitlines()
-    return words[-1] if words else f"exit code {process.returncode}"
+    except OutputTooLongError as error:
+        raise TargetLostError(f"{what} {error}; check what runs there") from None

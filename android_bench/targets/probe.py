@@ -10,11 +10,12 @@ import sys
 import tempfile
 
 
-def has(package):
+def has(package: str) -> bool:
+    """Return whether a package can be imported here."""
     return importlib.util.find_spec(package) is not None
 
 
-def runtimes():
+def runtimes() -> list[str]:
     """Return the names of the runtimes that can be imported here, the preferred first."""
     if not has("numpy"):
         return []
@@ -33,7 +34,6 @@ print(
             "numpy": has("numpy"),
             "runtimes": runtimes(),
             "temporary": tempfile.gettempdir(),
-            "user": os.getuid(),
         }
     )
 )

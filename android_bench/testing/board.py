@@ -12,6 +12,7 @@ import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 from android_bench.files import cache_folder
 from android_bench.testing.sandbox import Sandbox
@@ -55,7 +56,8 @@ class TestBoard:
     def __init__(self, arm: bool = False):
         self._arm = arm
 
-    def __enter__(self) -> TestBoard:
+    def __enter__(self) -> Self:
+        """Start sshd."""
         self._kept = tempfile.TemporaryDirectory(prefix="android_bench-board-")
         folder = Path(self._kept.name)
         for name in ("host_key", "user_key"):
@@ -102,6 +104,7 @@ class TestBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop sshd and remove the board's files."""
         self.stop()
         self._kept.cleanup()
 

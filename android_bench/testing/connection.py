@@ -7,39 +7,41 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from android_bench.testing import protocol
 from android_bench.testing.files_service import Sync
+from android_bench.testing.phone import Phone
 from android_bench.testing.protocol import Message
 from android_bench.testing.shells import FramedShell, RawShell
 from android_bench.testing.stream import Stream
 
-if TYPE_CHECKING:
-    from android_bench.testing.device import TestDevice
-
 
 class Connection:
-    """One host's connection and the streams on it."""
+    """One host's connection and the streams on it.
 
-    def __init__(self, device: TestDevice, connection: socket.socket):
-        self.device = device
-        self._connection = connection
+    Args:
+        phone: the device.
+        cable: the socket that leads to the host.
+    """
+
+    def __init__(self, phone: Phone, cable: socket.socket):
+        self._phone = phone
+        self._cable = cable
         self._sending = threading.Lock()
         self._streams: dict[int, Stream] = {}
         self._next = 1
 
     def send(self, message: Message) -> None:
         """Send a packet whole, whichever thread asks; a host that hung up is no fault of the sender."""
-        if self.device.faults.seconds_a_packet:
-            time.sleep(self.device.faults.seconds_a_packet)
+        if self._phone.faults.seconds_a_packet:
+            time.sleep(self._phone.faults.seconds_a_packet)
         with self._sending, contextlib.suppress(OSError):
-            protocol.send(self._connection, message)
+            protocol.send(self._cable, message)
 
     def serve(self) -> None:
         """Answer until the host hangs up."""
         while True:
-            message = protocol.receive(self._connection)
+            message = protocol.receive(self._cable)
             if message is None:
                 break
             self._handle(message)
@@ -63,12 +65,12 @@ class Connection:
                 stream.close()
 
     def _greet(self) -> None:
-        if self.device.faults.offline:
+        if self._phone.faults.offline:
             return
-        if self.device.faults.unauthorized:
+        if self._phone.faults.unauthorized:
             self.send(Message(protocol.AUTH, protocol.AUTH_TOKEN, 0, os.urandom(20)))
         else:
-            self.send(Message(protocol.CNXN, protocol.VERSION, protocol.MAXIMUM_DATA, self.device.banner()))
+            self.send(Message(protocol.CNXN, protocol.VERSION, protocol.MAXIMUM_DATA, self._phone.banner))
 
     def _open(self, remote: int, service: str) -> None:
         name, _, argument = service.partition(":")
@@ -79,7 +81,7 @@ class Connection:
             return
         local = self._next
         self._next += 1
-        stream = kind(self, local, remote, argument)
+        stream = kind(self._phone, self.send, local, remote, argument)
         self._streams[local] = stream
         self.send(Message(protocol.OKAY, local, remote))
         threading.Thread(target=stream.run, daemon=True).start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
@@ -10,10 +9,11 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from android_bench.testing.connection import Connection
+from android_bench.testing.phone import Faults, Phone
 from android_bench.testing.sandbox import Sandbox
 
 FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
@@ -40,27 +40,6 @@ def missing_tools() -> list[str]:
     return missing
 
 
-@dataclass
-class Faults:
-    """What goes wrong; change it at any time.
-
-    Attributes:
-        unauthorized: never accepts the host's key (from the next connection on).
-        offline: never answers the host's greeting (from the next connection on).
-        disk_full: no file can be pushed.
-        hang_up_at: the cable is pulled when a shell command holds this text; it can be plugged in again.
-        cut_output_at: the standard output of commands that hold this text ends in the middle.
-        seconds_a_packet: a slow link.
-    """
-
-    unauthorized: bool = False
-    offline: bool = False
-    disk_full: bool = False
-    hang_up_at: str | None = None
-    cut_output_at: str | None = None
-    seconds_a_packet: float = 0.0
-
-
 class TestDevice:
     """An Android device on a loopback port, for use as a context manager.
 
@@ -71,6 +50,7 @@ class TestDevice:
     Attributes:
         serial: what `adb devices` calls it after `adb connect` with the same words.
         faults: see `Faults`.
+        sandbox: its file system, while it is entered.
     """
 
     __test__ = False
@@ -79,30 +59,24 @@ class TestDevice:
         self.faults = Faults()
         self._properties = {**PROPERTIES, **(properties or {})}
         self._cpu = cpu
-        self._connections: set[socket.socket] = set()
 
-    def __enter__(self) -> TestDevice:
+    def __enter__(self) -> Self:
+        """Make its file system, and listen."""
         self._folder = tempfile.TemporaryDirectory(prefix="android_bench-device-")
         self.sandbox = Sandbox(Path(self._folder.name), self._properties, self._cpu)
+        self._phone = Phone(self.sandbox, self.faults, self._banner())
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.serial = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Pull the cable and remove its file system."""
         self._listener.close()
-        self.hang_up()
+        self._phone.hang_up()
         self._folder.cleanup()
 
-    def hang_up(self) -> None:
-        """Drop every connection, as a pulled cable does."""
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-    def banner(self) -> bytes:
-        """Return how the device introduces itself."""
+    def _banner(self) -> bytes:
         names = ("ro.product.name", "ro.product.model", "ro.product.device")
         words = "".join(f"{name}={self._properties[name]};" for name in names)
         return f"device::{words}features={FEATURES}".encode()
@@ -110,15 +84,15 @@ class TestDevice:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                cable, _ = self._listener.accept()
             except OSError:
                 return
-            self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._phone.cables.add(cable)
+            threading.Thread(target=self._serve, args=(cable,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, cable: socket.socket) -> None:
         try:
-            Connection(self, connection).serve()
+            Connection(self._phone, cable).serve()
         finally:
-            self._connections.discard(connection)
-            connection.close()
+            self._phone.cables.discard(cable)
+            cable.close()

@@ -15,6 +15,7 @@ class Sync(Stream):
     """The file service: stat, list, push and pull."""
 
     def run(self) -> None:
+        """Answer requests until the host has no more."""
         while header := self.read(protocol.SYNC_HEADER.size):
             request, length = protocol.SYNC_HEADER.unpack(header)
             if request == b"QUIT":
@@ -26,8 +27,8 @@ class Sync(Stream):
                 b"LST2": self._stat_v2,
                 b"LIST": self._list,
                 b"LIS2": self._list_v2,
-                b"SEND": self._send,
-                b"RECV": self._receive,
+                b"SEND": self._take,
+                b"RECV": self._give,
             }
             handler = handlers.get(request)
             if handler is None:
@@ -70,7 +71,7 @@ class Sync(Stream):
         folder = self.device.sandbox.path(path)
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
-    def _send(self, request: bytes, argument: str) -> None:
+    def _take(self, request: bytes, argument: str) -> None:
         path, _, mode = argument.rpartition(",")
         local = self.device.sandbox.path(path)
         content = bytearray()
@@ -91,7 +92,7 @@ class Sync(Stream):
         else:
             self.write(protocol.SYNC_HEADER.pack(b"OKAY", 0))
 
-    def _receive(self, request: bytes, path: str) -> None:
+    def _give(self, request: bytes, path: str) -> None:
         try:
             content = self.device.sandbox.path(path).read_bytes()
         except OSError as error:

@@ -16,6 +16,7 @@ class Shell(Stream):
     """A command. What it prints goes through `frame`."""
 
     def run(self) -> None:
+        """Run the command to its end, or pull the cable."""
         faults = self.device.faults
         if faults.hang_up_at and faults.hang_up_at in self.argument:
             self.device.hang_up()
@@ -36,6 +37,7 @@ class Shell(Stream):
         self.finish()
 
     def close(self) -> None:
+        """End the command, too, for the host has closed the stream."""
         super().close()
         process = getattr(self, "_process", None)
         if process is not None and process.poll() is None:
@@ -56,9 +58,11 @@ class Shell(Stream):
         raise NotImplementedError
 
     def frame(self, channel: int, content: bytes) -> None:
+        """Send what the command printed on a channel."""
         raise NotImplementedError
 
     def end(self, code: int) -> None:
+        """Send the command's exit code."""
         raise NotImplementedError
 
 
@@ -74,10 +78,11 @@ class RawShell(Shell):
             process.stdin.close()
 
     def frame(self, channel: int, content: bytes) -> None:
+        """Send what the command printed; both channels look alike."""
         self.write(content)
 
     def end(self, code: int) -> None:
-        """This service has no way to say it."""
+        """Send nothing, for this service has no way to say it."""
 
 
 class FramedShell(Shell):
@@ -96,7 +101,9 @@ class FramedShell(Shell):
                     process.stdin.close()
 
     def frame(self, channel: int, content: bytes) -> None:
+        """Send what the command printed, and on which channel."""
         self.write(protocol.SHELL_PACKET.pack(channel, len(content)) + content)
 
     def end(self, code: int) -> None:
+        """Send the exit code; a signal's is 128 more than its number, as a shell says it."""
         self.frame(protocol.EXIT, bytes([code & 0xFF if code >= 0 else 128 - code]))

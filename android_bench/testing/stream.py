@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from android_bench.testing import protocol
+from android_bench.testing.phone import Phone
 from android_bench.testing.protocol import Message
-
-if TYPE_CHECKING:
-    from android_bench.testing.connection import Connection
-    from android_bench.testing.device import TestDevice
 
 
 class Stream:
-    """One service that a host opened. `run` serves it in a thread of its own."""
+    """One service that a host opened. `run` serves it in a thread of its own.
 
-    def __init__(self, connection: Connection, local: int, remote: int, argument: str):
-        self.connection = connection
+    Args:
+        device: the device whose service it is.
+        send: sends a packet to the host.
+        local: the stream's number here.
+        remote: its number there.
+        argument: what the host asked the service for.
+    """
+
+    def __init__(self, device: Phone, send: Callable[[Message], None], local: int, remote: int, argument: str):
+        self.device = device
+        self._send = send
         self.argument = argument
         self.acknowledged = threading.Semaphore(1)
         self._local = local
@@ -26,11 +32,8 @@ class Stream:
         self._arrived = threading.Condition()
         self._closed = False
 
-    @property
-    def device(self) -> TestDevice:
-        return self.connection.device
-
     def run(self) -> None:
+        """Serve until the service ends or the host closes the stream."""
         raise NotImplementedError
 
     def received(self, content: bytes) -> None:
@@ -56,16 +59,16 @@ class Stream:
             if self._closed:
                 return
             part = content[start : start + protocol.MAXIMUM_DATA]
-            self.connection.send(Message(protocol.WRTE, self._local, self._remote, part))
+            self._send(Message(protocol.WRTE, self._local, self._remote, part))
 
     def finish(self) -> None:
         """Close the stream from the device's side."""
         if not self._closed:
             self.acknowledged.acquire()
-            self.connection.send(Message(protocol.CLSE, self._local, self._remote))
+            self._send(Message(protocol.CLSE, self._local, self._remote))
 
     def close(self) -> None:
-        """The host has closed the stream."""
+        """Take note that the host has closed the stream."""
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()

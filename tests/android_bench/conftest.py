@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from android_bench import results
+from android_bench import records, results
 from android_bench.__main__ import main
+from android_bench.document import Document
 from android_bench.errors import InputError
-from android_bench.targets.local import RUNNER, tflite_runtime_python
+from android_bench.runners import python_runner
+from android_bench.targets.local import tflite_runtime_python
 
 DOCUMENT = {
     "runtime_version": "2.3.0",
@@ -117,11 +119,19 @@ def double(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def right(models, litert, tmp_path_factory):
+def runner(tmp_path_factory):
+    """The file that travels to boards."""
+    path = tmp_path_factory.mktemp("runner") / "runner.pyz"
+    path.write_bytes(python_runner.archive())
+    return path
+
+
+@pytest.fixture(scope="session")
+def right(models, litert, runner, tmp_path_factory):
     """What int8.tflite gives on the fixed-seed noise."""
     path = tmp_path_factory.mktemp("right") / "output.bin"
     words = ["--model", models / "int8.tflite", "--runtime", "litert", "--runs", "1", "--warmup", "0"]
-    subprocess.run([sys.executable, RUNNER, *words, "--output", path], check=True, capture_output=True)
+    subprocess.run([sys.executable, runner, *words, "--output", path], check=True, capture_output=True)
     return path.read_bytes()
 
 
@@ -138,13 +148,14 @@ def make_row():
 
 
 def document(**changes):
-    return {**DOCUMENT, **changes}
+    return records.decode(Document, {**DOCUMENT, **changes})
 
 
 def row(**changes):
     known = {name: value for name, value in DOCUMENT.items() if name != "steady"}
-    return results.Row(
-        **{
+    return records.decode(
+        results.Row,
+        {
             **known,
             "schema": results.SCHEMA,
             "run": "a",
@@ -172,5 +183,5 @@ def row(**changes):
             "mode": None,
             "accuracy": None,
             **changes,
-        }
+        },
     )

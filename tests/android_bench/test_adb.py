@@ -10,9 +10,10 @@ import pytest
 
 from android_bench import results
 from android_bench.__main__ import main
+from android_bench.document import BeforeAndAfter
 from android_bench.errors import InputError
 from android_bench.runners import native_runner
-from android_bench.targets import adb
+from android_bench.targets import adb, remote
 from android_bench.testing import TestDevice, missing_tools
 
 MISSING = missing_tools()
@@ -108,23 +109,23 @@ def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", models / "float32.tflite", "--target", "adb", *FEW, "--output", output) == 0
     rows = {row.model: row for row in results.read(output)}
-    assert rows["int8"].output_check["identical"]
-    assert rows["float32"].output_check["relative_rms"] < 1e-4
+    assert rows["int8"].output_check.identical
+    assert rows["float32"].output_check.relative_rms < 1e-4
     for row in rows.values():
         assert row.target == f"adb:{device.serial}"
         assert row.emulated
         assert row.yardstick is None
         assert row.runtime == "native"
         assert row.nodes == row.delegated_nodes
-        assert (row.device["model"], row.device["os"], row.device["governor"]) == (
+        assert (row.device.model, row.device.os, row.device.governor) == (
             "Test Device",
             "Android 14 (API 34)",
             "schedutil",
         )
-        assert row.temperature == {"before": 41.5, "after": 41.5}
-        assert row.frequency == {"before": 1804.8, "after": 1804.8}
+        assert row.temperature == BeforeAndAfter(41.5, 41.5)
+        assert row.frequency == BeforeAndAfter(1804.8, 1804.8)
     assert "(emulated)" in capsys.readouterr().out
-    assert not device.sandbox.path(adb.FOLDER).exists()
+    assert not list(device.sandbox.path(adb.TEMPORARY).iterdir())
 
 
 def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(
@@ -132,7 +133,7 @@ def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(
 ):
     words = [models / "int8.tflite", "--target", "adb", *FEW, "--keep-files", "--output", tmp_path / "results.jsonl"]
     assert run(*words) == 0
-    pushed = {path: path.stat().st_ino for path in device.sandbox.path(adb.FOLDER).rglob("*.tflite")}
+    pushed = {path: path.stat().st_ino for path in device.sandbox.path(adb.TEMPORARY).rglob("*.tflite")}
     (model,) = pushed
     device.faults.disk_full = True
     assert run(*words) == 0
@@ -157,7 +158,7 @@ def test_a_runner_of_ones_own(device, models, tmp_path, arm_runner, run, complai
     (folder / "runner").chmod(0o755)
     assert run(*words, "--output", tmp_path / "results.jsonl") == 0
     (row,) = results.read(tmp_path / "results.jsonl")
-    assert row.output_check["identical"]
+    assert row.output_check.identical
     assert row.runtime_version.startswith("sha256:")
 
 
@@ -174,10 +175,10 @@ def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path, 
     assert run(models / "int8.tflite", *words, *FEW, "--output", output) == 0
     (row,) = results.read(output)
     assert (row.runtime, row.p50_us, row.cpus, row.emulated) == ("benchmark_model", 71, [0], True)
-    assert row.output_check["identical"]
-    assert row.temperature == {"before": 41.5, "after": 41.5}
-    assert row.frequency == {"before": 1804.8, "after": 1804.8}
-    assert not device.sandbox.path(adb.FOLDER).exists()
+    assert row.output_check.identical
+    assert row.temperature == BeforeAndAfter(41.5, 41.5)
+    assert row.frequency == BeforeAndAfter(1804.8, 1804.8)
+    assert not list(device.sandbox.path(adb.TEMPORARY).iterdir())
 
 
 def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, capsys, run):
@@ -189,9 +190,9 @@ def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, caps
     assert run(*words, "--output", tmp_path / "results.jsonl") == 0
     (row,) = results.read(tmp_path / "results.jsonl")
     assert row.cpus == [0]
-    assert row.energy["source"] == "battery"
-    assert row.energy["joules"] == pytest.approx(2.0 * row.energy["seconds"], rel=1e-6)
-    assert row.energy["seconds"] * 1e6 >= sum(row.samples_us)
+    assert row.energy.source == "battery"
+    assert row.energy.joules == pytest.approx(2.0 * row.energy.seconds, rel=1e-6)
+    assert row.energy.seconds * 1e6 >= sum(row.samples_us)
     assert "mJ an inference, with all that ran meanwhile (battery)" in capsys.readouterr().out
     (battery / "status").write_text("Charging\n")
     assert run(*words, "--output", tmp_path / "charged.jsonl") == 0
@@ -234,7 +235,7 @@ def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys, run, 
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
     assert "2 devices" in complaint()
     assert run(models / "int8.tflite", "--target", f"adb:{second.serial}", *FEW, "--output", output) == 0
-    assert results.read(output)[0].device["model"] == "Other"
+    assert results.read(output)[0].device.model == "Other"
     capsys.readouterr()
     assert main(["devices"]) == 0
     listed = capsys.readouterr().out
@@ -251,7 +252,7 @@ def test_two_devices_at_once(server, plug, models, tmp_path, run, complaint):
     output = tmp_path / "results.jsonl"
     names = [f"adb:{first.serial}", f"adb:{second.serial}"]
     targets = ["--target", names[0], "--target", names[1]]
-    second.faults.hang_up_at = "ld-linux-aarch64"
+    second.faults.hang_up_at = "--library-path"
     assert run(models / "int8.tflite", *targets, *FEW, "--output", output) == 2
     assert names[1] in complaint()
     assert [row.target for row in results.read(output)] == names[:1]
@@ -300,7 +301,7 @@ def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, model
     output = tmp_path / "results.jsonl"
     words = ["--target", f"adb:{device.serial}", "--runs", "2", "--warmup", "0", "--repeats", "1", "--output", output]
     assert run(models / "int8.tflite", *words) == 0
-    device.faults.hang_up_at = "ld-linux-aarch64"
+    device.faults.hang_up_at = "--library-path"
     capsys.readouterr()
     assert run(models / "int8.tflite", models / "float32.tflite", *words, "--resume") == 2
     assert "went away" in complaint()
@@ -314,14 +315,14 @@ def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, model
 
 def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, run, complaint):
     output = tmp_path / "results.jsonl"
-    device.faults.cut_output_at = "ld-linux-aarch64"
+    device.faults.cut_output_at = "--library-path"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
     assert "no complete result" in complaint()
     assert not output.exists()
 
 
 def test_a_slow_link_ends_at_its_timeout(device, models, tmp_path, monkeypatch, run, complaint):
-    monkeypatch.setattr(adb, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(remote, "CALL_TIMEOUT", 1.0)
     device.faults.seconds_a_packet = 2.0
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "took longer than 1 s" in complaint()

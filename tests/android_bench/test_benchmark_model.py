@@ -10,15 +10,17 @@ import os
 import struct
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
 from android_bench import compare, results
 from android_bench.__main__ import main
+from android_bench.document import Tensor
 from android_bench.errors import InputError
 from android_bench.jobs import Graph
-from android_bench.runners import benchmark_model
-from android_bench.targets.local import usable_cpus
+from android_bench.runners import benchmark_model, benchmark_model_output
+from android_bench.runners.python.machine import usable_cpus
 from android_bench.testing import TestBoard, missing_board_tools
 
 FEW = ["--runs", "7", "--warmup", "2", "--repeats", "1"]
@@ -67,10 +69,10 @@ def test_statistics_of_its_result_file_and_an_output_that_was_checked(double, ri
     program = double(APPLIED.format("XNNPACK") + OLD, right, RESULT)
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 0
     (row,) = results.read(output)
-    assert row.output_check["identical"]
+    assert row.output_check.identical
     assert row.samples_us == []
-    assert row.statistics["runs"] == 150
-    assert row.statistics["median_us"] == pytest.approx(701)
+    assert row.statistics.runs == 150
+    assert row.statistics.median_us == pytest.approx(701)
     assert (row.p50_us, row.p90_us) == (pytest.approx(701), None)
     assert (row.init_us, row.first_us, row.warmup_runs) == (pytest.approx(4200), pytest.approx(900), 3)
     assert row.delegated_nodes == row.nodes == row.integer_nodes > 4
@@ -218,18 +220,18 @@ def test_it_is_fetched_once_and_only_with_its_digest(served, tmp_path, monkeypat
     [(OLDEST, None, None, 640), (OLD, None, None, 640), (PERCENTILES, 701, 880, 640), (BLOCK, None, None, 640)],
 )
 def test_every_form_of_its_text(text, median, p95, minimum):
-    timings = benchmark_model.from_text(text)
-    assert (timings["init_us"], timings["first_us"], timings["warmup_runs"]) == (4200, 900, 3)
-    told = timings["statistics"]
-    assert (told["runs"], told["median_us"], told["p95_us"], told["minimum_us"]) == (50, median, p95, minimum)
-    assert told["mean_us"] == pytest.approx(720.5, abs=0.6)
+    timings = benchmark_model_output.from_text(text)
+    assert (timings.init_us, timings.first_us, timings.warmup_runs) == (4200, 900, 3)
+    told = timings.statistics
+    assert (told.runs, told.median_us, told.p95_us, told.minimum_us) == (50, median, p95, minimum)
+    assert told.mean_us == pytest.approx(720.5, abs=0.6)
 
 
 def test_runs_that_all_took_the_same():
-    timings = benchmark_model.from_text(
+    timings = benchmark_model_output.from_text(
         "count=1 curr=9\ncount=2 curr=7 (all same)\nAverage inference timings in us: Warmup: 9, Init: 4, Inference: 7\n"
     )
-    assert (timings["first_us"], timings["statistics"]["minimum_us"], timings["statistics"]["maximum_us"]) == (9, 7, 7)
+    assert (timings.first_us, timings.statistics.minimum_us, timings.statistics.maximum_us) == (9, 7, 7)
 
 
 @pytest.mark.parametrize(
@@ -247,12 +249,12 @@ def test_runs_that_all_took_the_same():
     ],
 )
 def test_what_it_says_of_delegation(text, delegate, counts):
-    told = benchmark_model.delegation(text, delegate, Graph((), 9, 0))
-    assert (told["delegated_nodes"], told["partitions"]) == counts
+    told = benchmark_model_output.delegation(text, delegate, Graph((), 9, 0))
+    assert (told.delegated_nodes, told.partitions) == counts
 
 
 def test_each_of_several_inputs_gets_its_own_file(tmp_path):
-    inputs = [{"shape": [1, 2, 3], "dtype": "int8"}, {"shape": [1, 2], "dtype": "float32"}]
+    inputs = [Tensor([1, 2, 3], "int8"), Tensor([1, 2], "float32")]
     (tmp_path / "all").write_bytes(bytes(range(14)))
     parts = benchmark_model._split(tmp_path / "all", Graph(inputs, 1, 0), tmp_path)
     assert [part.read_bytes() for part in parts] == [bytes(range(6)), bytes(range(6, 14))]
@@ -264,11 +266,11 @@ def test_each_of_several_inputs_gets_its_own_file(tmp_path):
 
 
 def test_rows_with_a_median_are_compared_and_those_without_refused(make_row):
-    told = benchmark_model.from_text(PERCENTILES)["statistics"]
+    told = benchmark_model_output.from_text(PERCENTILES).statistics
     rows = [make_row(samples_us=[], statistics=told, repeat=number) for number in range(3)]
     (comparison,) = compare.compare(rows, rows, 0.05)
     assert comparison.verdict == "no change"
-    without = [make_row(samples_us=[], statistics={**told, "median_us": None})] * 3
+    without = [make_row(samples_us=[], statistics=replace(told, median_us=None))] * 3
     with pytest.raises(InputError, match="no median or minimum"):
         compare.compare(rows, without, 0.05)
 
@@ -284,5 +286,5 @@ def test_on_a_board_that_has_no_runtime(double, right, models, tmp_path, monkeyp
         assert not board.temporary_files()
     (row,) = results.read(output)
     assert row.target == "ssh:board"
-    assert row.output_check["identical"]
-    assert row.device["cores"] == os.cpu_count()
+    assert row.output_check.identical
+    assert row.device.cores == os.cpu_count()

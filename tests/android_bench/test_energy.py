@@ -2,13 +2,13 @@
 
 import pytest
 
-from android_bench.runners import python_runner
-from android_bench.runners.python_runner import EnergyMeter
+from android_bench.runners.python import energy
+from android_bench.runners.python.energy import EnergyMeter
 
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    monkeypatch.setattr(python_runner, "DEVICES", str(tmp_path))
+    monkeypatch.setattr(energy, "DEVICES", str(tmp_path))
 
     def write(**files):
         for name, content in files.items():
@@ -22,7 +22,7 @@ def write(tmp_path, monkeypatch):
 @pytest.fixture
 def powercap(tmp_path, monkeypatch):
     """A function that sets RAPL's counters: two packages and what must not be counted twice."""
-    monkeypatch.setattr(python_runner, "DEVICES", str(tmp_path))
+    monkeypatch.setattr(energy, "DEVICES", str(tmp_path))
     names = {"intel-rapl:0": "package-0", "intel-rapl:1": "package-1", "intel-rapl:0:0": "core", "intel-rapl:2": "psys"}
 
     def count(microjoules):

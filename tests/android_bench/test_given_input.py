@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from android_bench import given_input, results
-from android_bench.targets.local import RUNNER
+from android_bench.document import Tensor
 
 pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
@@ -22,7 +22,7 @@ def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(m
     files = [models / "float32.tflite", models / "int8.tflite"]
     assert run(*files, *FEW, "--output", output) == 0
     assert run(*files, "--input", tmp_path / "image.npy", *FEW, "--output", output) == 0
-    digests = {(row.model, row.output_check["sha256"]) for row in results.read(output)}
+    digests = {(row.model, row.output_check.sha256) for row in results.read(output)}
     assert len(digests) == 4
     np.save(tmp_path / "wide.npy", image[None, :, :20])
     np.save(tmp_path / "bytes.npy", np.zeros((24, 24, 3), np.uint8))
@@ -38,15 +38,15 @@ def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(m
 
 
 def test_floats_are_quantized_to_the_nearest_step_within_the_range():
-    tensor = {"shape": [1, 3], "dtype": "int8", "scale": 0.5, "zero_point": -10}
+    tensor = Tensor([1, 3], "int8", 0.5, -10)
     content = given_input.as_bytes(np.array([0.0, 1.3, 900.0]), [tensor], Path("model.tflite"))
     assert np.frombuffer(content, np.int8).tolist() == [-10, -7, 127]
 
 
-def test_the_runner_computes_on_the_input_it_is_given(models, tmp_path):
+def test_the_runner_computes_on_the_input_it_is_given(models, runner, tmp_path):
     def outputs(*words):
         path = tmp_path / "output.bin"
-        command = [sys.executable, RUNNER, "--model", models / "float32.tflite", "--runtime", "litert"]
+        command = [sys.executable, runner, "--model", models / "float32.tflite", "--runtime", "litert"]
         process = subprocess.run(
             [*command, "--runs", "1", "--warmup", "0", "--output", path, *words], capture_output=True, text=True
         )

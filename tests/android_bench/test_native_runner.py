@@ -11,7 +11,8 @@ from android_bench import results
 from android_bench.errors import InputError
 from android_bench.jobs import Configuration, Job
 from android_bench.model_file import open_model
-from android_bench.targets.local import LocalTarget, usable_cpus
+from android_bench.runners.python.machine import usable_cpus
+from android_bench.targets.local import LocalTarget
 
 pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
@@ -28,11 +29,11 @@ def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, 
         python, native = rows[model, "litert"], rows[model, "native"]
         for field in ("nodes", "delegated_nodes", "partitions", "integer_nodes", "runtime_version", "device", "cpus"):
             assert getattr(native, field) == getattr(python, field), field
-        assert native.output_check["sha256"] == python.output_check["sha256"]
+        assert native.output_check.sha256 == python.output_check.sha256
         assert len(native.samples_us) == len(native.cpu_us) == 3
         assert native.peak_rss_bytes < python.peak_rss_bytes
-        assert {each["delegated"] for each in native.operators} == {delegate == "xnnpack"}
-    built_in = {each["name"] for each in rows["int8", "native"].operators}
+        assert {each.delegated for each in native.operators} == {delegate == "xnnpack"}
+    built_in = {each.name for each in rows["int8", "native"].operators}
     if delegate == "none":
         assert built_in == {"CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "FULLY_CONNECTED"}
 
@@ -45,12 +46,12 @@ def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_
     threads = ["1", "2"] if len(usable_cpus()) > 1 else ["1"]
     assert run(models / "float32.tflite", "--runtime", runtime, "--threads", *threads, *few, "--output", output) == 0
     rows = {row.threads: row for row in results.read(output)}
-    after, bursts = rows[1].yardstick["after"], rows[1].yardstick["bursts_us"]
+    after, bursts = rows[1].yardstick.after, rows[1].yardstick.bursts_us
     assert after[0] == 1
     assert after == sorted(set(after))
     assert after[-1] <= 200
     assert len(after) == len(bursts)
-    assert rows[1].yardstick["kind"].startswith("NumPy" if runtime == "litert" else "C (compiler")
+    assert rows[1].yardstick.kind.startswith("NumPy" if runtime == "litert" else "C (compiler")
     if 2 in rows:
         assert rows[2].yardstick is None
 
@@ -59,9 +60,9 @@ def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_
 def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path, run):
     output = tmp_path / "results.jsonl"
     assert run(models / "several.tflite", "--runtime", "litert", "native", *FEW, "--output", output) == 0
-    digests = {row.runtime: row.output_check["sha256"] for row in results.read(output)}
+    digests = {row.runtime: row.output_check.sha256 for row in results.read(output)}
     assert digests["native"] == digests["litert"]
-    assert not results.read(output)[0].output_check["constant"]
+    assert not results.read(output)[0].output_check.constant
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
@@ -107,5 +108,5 @@ def test_a_gpu_computes_the_same(models, tmp_path, monkeypatch, run):
     files = [models / "float32.tflite", models / "int8.tflite"]
     assert run(*files, "--runtime", "native", "--delegate", "gpu", *FEW, "--output", output) == 0
     for row in results.read(output):
-        assert row.output_check["relative_rms"] < 1e-3
+        assert row.output_check.relative_rms < 1e-3
         assert (row.delegate, row.delegated_nodes, row.operators) == ("gpu", row.nodes, None)

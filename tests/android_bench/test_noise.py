@@ -35,5 +35,6 @@ def test_a_process_that_waits_for_the_gpu_shares_nothing(make_document):
 
 def test_sensors_that_a_machine_lacks_are_no_noise(make_document):
     nothing = {"before": None, "after": None}
-    quiet = make_document(temperature=nothing, frequency=nothing, involuntary_switches=None, cpu_pressure=None)
-    assert noise.reasons({**quiet, "cpu_us": None}, threads=1) == []
+    lacking = {"temperature": nothing, "frequency": nothing}
+    quiet = make_document(**lacking, involuntary_switches=None, cpu_pressure=None, cpu_us=None)
+    assert noise.reasons(quiet, threads=1) == []

@@ -2,18 +2,19 @@ import numpy as np
 import pytest
 
 from android_bench import output_check
+from android_bench.document import Tensor
 from android_bench.output_check import Reference
 
-INT8 = {"shape": [1, 4], "dtype": "int8", "scale": 0.5, "zero_point": -10}
-FLOAT = {"shape": [1, 4], "dtype": "float32", "scale": 0.0, "zero_point": 0}
+INT8 = Tensor([1, 4], "int8", 0.5, -10)
+FLOAT = Tensor([1, 4], "float32")
 
 
 def reference(values, tensor):
-    return Reference("XNNPACK", "2.3.0", [tensor], np.asarray(values, tensor["dtype"]).tobytes())
+    return Reference("XNNPACK", "2.3.0", [tensor], np.asarray(values, tensor.dtype).tobytes())
 
 
 def check(values, expected, tensor):
-    return output_check.check(np.asarray(values, tensor["dtype"]).tobytes(), reference(expected, tensor))
+    return output_check.check(np.asarray(values, tensor.dtype).tobytes(), reference(expected, tensor))
 
 
 def test_equal_bytes_are_identical():

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import re
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from android_bench import charts, report, results
+from android_bench import charts, operator_names, page, report, results
 from android_bench.__main__ import main
 from android_bench.charts import Point
 from android_bench.errors import InputError
@@ -112,11 +113,11 @@ def test_energy_is_shown_with_its_source(make_row, tmp_path):
 
 def test_labels_say_only_what_differs(make_row):
     same = results.summarize([make_row(), make_row(model="other")])
-    assert report.label(same) == ["lenet", "other"]
+    assert page.label(same) == ["lenet", "other"]
     different = results.summarize([make_row(), make_row(threads=2)])
-    assert report.label(different) == ["lenet · threads: 1", "lenet · threads: 2"]
+    assert page.label(different) == ["lenet · threads: 1", "lenet · threads: 2"]
     versions = results.summarize([make_row(), make_row(model_sha256="f" * 64)])
-    assert report.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
+    assert page.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
 
 
 def test_the_front_holds_what_no_other_beats():
@@ -131,6 +132,47 @@ def test_marks_lie_inside_the_chart():
     for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn):
         assert charts.LEFT <= float(x) <= charts.WIDTH - charts.RIGHT
         assert charts.TOP <= float(y) <= charts.HEIGHT - charts.BOTTOM
+
+
+def test_an_axis_of_percentages_ends_at_100_and_its_title_has_a_line_of_its_own():
+    points = [Point(x, y, "a", "", 0) for x, y in [(0.1, 42.0), (0.5, 99.9), (1, 100)]]
+    texts = re.findall(r'<text x="[\d.]+" y="([\d.]+)"[^>]*>([^<]+)<', charts.scatter(points, "x", "y", (0, 100)))
+    ticks = [(float(y), float(text)) for y, text in texts if text[0].isdigit() and float(text) > 10]
+    assert max(value for _, value in ticks) == 100
+    (title,) = [float(y) for y, text in texts if text == "y"]
+    assert min(y for y, _ in ticks) - title >= charts.LETTER_HEIGHT
+
+
+def test_ticks_leave_room_for_each_others_texts_in_the_letters_of_a_phone():
+    for low, high in [(0.0101, 0.0119), (0.1, 1), (0.003, 80), (1, 1e6), (99.95, 100)]:
+        points = [Point(x, x, "a", "", 0) for x in (low, high)]
+        drawn = charts.scatter(points, "x", "y", (0, 1e7))
+        bottom = f'y="{charts.HEIGHT - charts.BOTTOM + 22}"'
+        ticks = [(float(x), text) for x, text in re.findall(rf'<text x="([\d.]+)" {bottom}[^>]*>([^<]+)<', drawn)]
+        for (left, before), (right, after) in itertools.pairwise(ticks):
+            assert right - left >= charts.DIGIT_WIDTH * (len(before) + len(after)) / 2
+
+
+def test_noisy_stands_beside_the_median_and_is_marked(rows):
+    text = page.page(results.summarize(rows))
+    head = re.findall(r"<th[^>]*>([^<]*)<", text)
+    assert head[:4] == ["model", "threads", "p50", "noisy"]
+    assert text.count('<tr class="noisy">') == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Convolution (NHWC, QC8) IGEMM", "Convolution (QC8)"),
+        ("Convolution (NHWC, F32) GEMM", "1×1 convolution (F32)"),
+        ("Convolution (NHWC, F32) DWConv", "Depthwise convolution (F32)"),
+        ("Fully Connected (NC, QD8, F32, QC8W) GEMM", "Fully connected or 1×1 convolution (QD8, F32, QC8W)"),
+        ("Mean (ND) Reduce2", "Mean"),
+        ("CONV_2D", "CONV_2D"),
+    ],
+)
+def test_operators_have_the_fields_names(name, words):
+    assert operator_names.readable(name) == words
 
 
 def test_one_row_with_one_sample_is_enough(make_row, tmp_path):

@@ -1,6 +1,7 @@
 """What `run` refuses on this machine, and what it keeps of what it measured before."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from android_bench import results
 from android_bench.__main__ import refuse_disturbance
-from android_bench.errors import InputError, Refused
+from android_bench.errors import InputError, RefusedError
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
@@ -52,8 +53,9 @@ def test_a_c_library_older_than_the_runtime_is_named(models):
     job = Job(open_model(models / "int8.tflite"), LITERT, None, 1, 0, 60)
     message = "/lib/libc.so.6: version `GLIBC_2.34' not found (required by libLiteRt.so)"
     document = json.dumps({"error": {"kind": "runtime", "message": message}})
+    process = subprocess.CompletedProcess([], 1, document.encode(), b"")
     with pytest.raises(InputError, match=r"needs GLIBC_2\.34, and its C library is older; take tflite-runtime"):
-        protocol.document(job, document, "", 1, "ssh:pi")
+        protocol.read_document(job, process, "ssh:pi")
 
 
 @pytest.mark.parametrize(
@@ -142,12 +144,12 @@ def measured(target, models, tmp_path):
 
 def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_path):
     def wrong_integers(measurement):
-        if measurement.document["outputs"][0]["dtype"] != "int8":
+        if measurement.document.outputs[0].dtype != "int8":
             return measurement
         output = np.frombuffer(measurement.output, np.int8)
         return Measurement(measurement.document, np.roll(output, 1).tobytes())
 
-    with pytest.raises(Refused, match="its latency is withheld") as caught:
+    with pytest.raises(RefusedError, match="its latency is withheld") as caught:
         measured(Device(wrong_integers), models, tmp_path)
     assert "int8.tflite" in str(caught.value)
     assert "float32.tflite" not in str(caught.value)

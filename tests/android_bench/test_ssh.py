@@ -9,7 +9,7 @@ import pytest
 from android_bench import results
 from android_bench.errors import InputError
 from android_bench.targets import ssh
-from android_bench.targets.ssh import SshTarget
+from android_bench.targets.ssh import Probe, SshTarget
 from android_bench.testing import TestBoard, missing_board_tools, missing_tools
 
 MISSING = missing_board_tools()
@@ -33,7 +33,7 @@ def test_a_model_runs_there_and_nothing_is_left(board, models, tmp_path, run):
     assert run(models / "int8.tflite", models / "float32.tflite", *words) == 0
     rows = {row.model: row for row in results.read(output)}
     assert {row.target for row in rows.values()} == {"ssh:board"}
-    assert rows["int8"].output_check["identical"]
+    assert rows["int8"].output_check.identical
     assert rows["int8"].runtime == "litert"
     assert not rows["int8"].emulated
     assert not board.temporary_files()
@@ -111,7 +111,7 @@ def test_a_name_that_would_be_an_option():
 def test_a_c_library_that_is_too_old(board, models, tmp_path, run, complaint):
     probe = {"python": [3, 9], "architecture": "aarch64", "glibc": [2, 31], "cpus": [0], "numpy": True, "runtimes": []}
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\necho '{json.dumps({**probe, 'temporary': '/tmp', 'user': 0})}'\n")
+    python.write_text(f"#!/bin/sh\necho '{json.dumps({**probe, 'temporary': '/tmp'})}'\n")
     python.chmod(0o755)
     assert run(models / "int8.tflite", "--target", "ssh:board", "--remote-python", python, *FEW) == 2
     assert "its glibc 2.31 on aarch64 is too old for ai-edge-litert 2" in complaint()
@@ -141,7 +141,7 @@ def test_no_space_left_there(board, models, tmp_path, run, complaint):
     ],
 )
 def test_a_board_without_a_runtime_hears_which_one_fits(probe, words):
-    assert words in ssh._how_to_install(probe)
+    assert words in ssh.how_to_install(Probe(python=[3, 9], cpus=[0], runtimes=[], temporary="/tmp", **probe))
 
 
 @pytest.mark.slow
@@ -153,6 +153,6 @@ def test_an_arm_userland_computes_the_same(models, tmp_path, monkeypatch, run):
         assert run(models / "int8.tflite", "--target", "ssh:board", *FEW, "--output", output) == 0
     (row,) = results.read(output)
     assert row.emulated
-    assert row.device["architecture"] == "aarch64"
-    assert row.output_check["identical"]
+    assert row.device.architecture == "aarch64"
+    assert row.output_check.identical
     assert row.delegated_nodes == row.nodes

@@ -1,0 +1,63 @@
+"""A run that is told to end leaves nothing behind, here or there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from android_bench import results
+from android_bench.testing import TestBoard, missing_board_tools
+
+pytestmark = pytest.mark.usefixtures("litert")
+
+
+def start(words: list[str | Path], folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start a run whose temporary files go to `folder`; its second repeat would take ten minutes."""
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder), **variables}
+    command = [sys.executable, "-m", "android_bench", "run", *words, "--seconds", "600", "--repeats", "1"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_here(models: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    folder = tmp_path / "tmp"
+    output = tmp_path / "results.jsonl"
+    process = start([models / "int8.tflite", "--output", output], folder)
+    while not list(folder.rglob("output.bin")) or not list(folder.glob("*/*.input")):
+        assert process.poll() is None
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert errors.startswith("interrupted: ")
+    assert len(errors.splitlines()) == 1
+    assert not list(folder.iterdir())
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not output.exists() or results.read(output) == []
+
+
+@pytest.mark.skipif(bool(missing_board_tools()), reason=f"the test board needs {', '.join(missing_board_tools())}")
+@pytest.mark.parametrize("keep", [[], ["--keep-files"]])
+def test_on_a_board(models: Path, tmp_path: Path, keep: list[str]) -> None:
+    with TestBoard() as board:
+        words = [models / "int8.tflite", "--output", tmp_path / "results.jsonl", "--target", "ssh:board", *keep]
+        folder = tmp_path / "tmp"
+        process = start([*words, "--remote-python", sys.executable], folder, ANDROID_BENCH_SSH=board.ssh_command)
+        while not [path for path in board.temporary.rglob("output") if path.stat().st_size]:
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+        assert process.returncode == 143, errors
+        assert errors == "interrupted: ended by SIGTERM; what was already measured is kept\n"
+        assert not list(folder.iterdir())
+        left = [path.relative_to(board.temporary).parts for path in board.temporary.rglob("*")]
+        if keep:
+            assert {parts[0] for parts in left} == {"android_bench-0"}
+            assert max(map(len, left)) == 2
+        else:
+            assert not left
