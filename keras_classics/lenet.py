@@ -72,7 +72,7 @@ def LeNet5(
 
     Args:
         input_shape: height, width, channels; at least 16×16. MNIST's 28×28 digits are padded to
-            32×32 by `keras_classics.data`, as in the paper, so that strokes reach the C1 corners.
+            32×32 by `keras_classics.datasets.data`, as in the paper, so that strokes reach the C1 corners.
         classes: length of the output; at most the ten digits under "1998".
         weights: None or a file (`.keras`, `.weights.h5`).
         include_top: without it the model ends at S4 (5×5×16).

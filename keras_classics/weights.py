@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from keras_classics.errors import InputError
-from keras_classics.pretrained import applications, conversion, downloads, published, selection, torch_files
+from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
 
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
@@ -38,8 +38,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], given: published.Arguments, defaults: published.Arguments
-) -> tuple[Path, published.Arguments]:
+    architecture: str, weights: str | os.PathLike[str], given: catalog.Arguments, defaults: catalog.Arguments
+) -> tuple[Path, catalog.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
     Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
@@ -61,7 +61,7 @@ def resolve(
         return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
     path = _existing(weights)
     publisher = _publisher(path)
-    conventions = published.conventions(architecture, publisher) if publisher else {}
+    conventions = catalog.conventions(architecture, publisher) if publisher else {}
     return path, {**conventions, **given}
 
 
@@ -93,7 +93,7 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
 
 
-def _publisher(path: Path) -> published.Publisher | None:
+def _publisher(path: Path) -> catalog.Publisher | None:
     """Whose file this is; None for one of ours."""
     if path.suffix == ".pth":
         return "torchvision"

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from keras_classics import registry
 from keras_classics.cost import Cost
-from keras_classics.pretrained import published
+from keras_classics.pretrained import catalog
 
 
 def zoo_table() -> Table:
@@ -62,7 +62,7 @@ def _authors(paper: str) -> str:
 
 def _top1(name: str) -> str:
     """Of the first published weights at full width."""
-    for checkpoint in published.published_weights(name):
+    for checkpoint in catalog.published_weights(name):
         if checkpoint.top1 is not None and checkpoint.arguments.get("alpha", 1.0) == 1.0:
             return f"{checkpoint.top1:.2f} %"
     return "–"

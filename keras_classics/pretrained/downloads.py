@@ -10,7 +10,7 @@ import keras
 
 from keras_classics import files
 from keras_classics.errors import InputError
-from keras_classics.pretrained.published import Checkpoint
+from keras_classics.pretrained.catalog import Checkpoint
 
 
 def fetch(checkpoint: Checkpoint) -> Path:

@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_classics import blocks
 from keras_classics.errors import InputError
+from keras_classics.pretrained.catalog import named
 from keras_classics.pretrained.preprocessing import Preprocessing
-from keras_classics.pretrained.published import named
 
 CLASSES, SIZE = 1000, 224
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras_classics import blocks
 from keras_classics.errors import InputError
+from keras_classics.pretrained.catalog import Arguments, Checkpoint, named, published_weights
 from keras_classics.pretrained.imagenet import CLASSES
-from keras_classics.pretrained.published import Arguments, Checkpoint, named, published_weights
 
 
 def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> Checkpoint:

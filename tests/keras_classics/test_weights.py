@@ -18,7 +18,7 @@ import pytest
 
 import keras_classics as kc
 from keras_classics.errors import InputError
-from keras_classics.pretrained import conversion, published
+from keras_classics.pretrained import catalog, conversion
 from keras_classics.weights import load_model
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -229,8 +229,8 @@ def test_published_weights_by_name_end_to_end(tmp_path, monkeypatch):
     content = saved(state, tmp_path / "theirs.pth").read_bytes()
     file = tmp_path / f"mobilenet_v2-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     file.write_bytes(content)
-    row = dataclasses.replace(published.published_weights("mobilenet_v2")[0], url=file.as_uri())
-    monkeypatch.setattr(published, "CHECKPOINTS", (row,))
+    row = dataclasses.replace(catalog.published_weights("mobilenet_v2")[0], url=file.as_uri())
+    monkeypatch.setattr(catalog, "CHECKPOINTS", (row,))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     model = kc.create_model(
         "mobilenet_v2", weights="imagenet", input_shape=(64, 64, 3), classifier_activation=None, name="mine"

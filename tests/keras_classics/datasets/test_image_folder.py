@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_classics import data, image_folder
+from keras_classics.datasets import data, image_folder
 from keras_classics.errors import InputError
 
 random = np.random.default_rng(0)

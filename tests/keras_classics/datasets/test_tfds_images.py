@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_classics import data
+from keras_classics.datasets import data
 from keras_classics.errors import InputError
 
 

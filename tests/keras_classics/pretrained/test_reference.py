@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
-from keras_classics.pretrained import applications, conversion, published
+from keras_classics.pretrained import applications, catalog, conversion
 from keras_classics.pretrained.imagenet import imagenet_classes
 from keras_classics.pretrained.names import KERAS_APPLICATIONS
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
 LOGITS = {"classifier_activation": None}
 
@@ -48,7 +48,7 @@ def torchvision_weights(records, name, part=""):
 def ported(name, weights, **arguments):
     """Our model with the weights of torchvision's network, built as its published weights need it."""
     architecture = name.removesuffix("_bn")
-    arguments = published.conventions(architecture, "torchvision") | LOGITS | arguments
+    arguments = catalog.conventions(architecture, "torchvision") | LOGITS | arguments
     if architecture.startswith("vgg"):
         arguments["batch_norm"] = name.endswith("_bn")
     model = kc.create_model(architecture, **arguments)
@@ -86,7 +86,7 @@ def test_port_without_a_top_has_the_features_of_torchvision(records, name):
 
 def test_table_is_torchvisions_own(records):
     theirs = json.loads(str(records["published"]))
-    ours = {row.url: row for row in published.CHECKPOINTS if row.publisher == "torchvision"}
+    ours = {row.url: row for row in catalog.CHECKPOINTS if row.publisher == "torchvision"}
     assert ours.keys() == theirs.keys()
     for url, row in ours.items():
         said = theirs[url]
@@ -116,7 +116,7 @@ def test_names_and_shapes_of_the_other_vggs_are_torchvisions(records, name):
     ],
 )
 def test_names_and_shapes_are_those_of_keras_applications(name, arguments, abstract_model):
-    model = abstract_model(name, **published.conventions(name, "keras.applications"), **arguments)
+    model = abstract_model(name, **catalog.conventions(name, "keras.applications"), **arguments)
     with keras.StatelessScope(initialize_variables=False):
         network = applications.NETWORKS[name](weights=None, **arguments)
     names = KERAS_APPLICATIONS[name]()

@@ -12,11 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_classics import data, fitting, train, weights
-from keras_classics.augment import Augmentation
-from keras_classics.checkpoint import Checkpoint
+from keras_classics import train, weights
+from keras_classics.datasets import data
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Part
 from keras_classics.errors import InputError
-from keras_classics.parts import Part
+from keras_classics.training import fitting
+from keras_classics.training.checkpoint import Checkpoint
 
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 

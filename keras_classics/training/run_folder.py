@@ -17,10 +17,10 @@ from typing import Any
 import keras
 
 from keras_classics import files
-from keras_classics.checkpoint import Checkpoint, History, require_same
+from keras_classics.datasets.parts import Dataset
 from keras_classics.errors import InputError
 from keras_classics.features import inference_model
-from keras_classics.parts import Dataset
+from keras_classics.training.checkpoint import Checkpoint, History, require_same
 
 
 def prepare(output: Path) -> None:

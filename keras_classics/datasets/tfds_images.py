@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_classics import errors, image_folder
+from keras_classics import errors
+from keras_classics.datasets import image_folder
+from keras_classics.datasets.parts import Dataset, Part, Shape, stratified
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape, stratified
 
 HELD_OUT = 0.1  # of the training images for each part that the set does not have
 MOST_HELD_OUT = {"test": 10_000, "validation": 5_000, "calibration": 500}
@@ -40,7 +41,7 @@ class Records:
 
 
 def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
-    """Download and read the set `name`; see `keras_classics.data.load`.
+    """Download and read the set `name`; see `keras_classics.datasets.data.load`.
 
     Its splits `train`, `validation` and `test` are kept. Without `test`, `validation` is tested on;
     what is missing then is held out of the training images.

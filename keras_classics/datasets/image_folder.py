@@ -12,9 +12,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_classics.augment import Augmentation
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -54,7 +54,7 @@ class FileImages:
 
 
 def load(root: Path, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
-    """Read the class folders under `root`; see `keras_classics.data.load`.
+    """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
     Every image is decoded once, so that a damaged one is found before training and not in it.
     Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the

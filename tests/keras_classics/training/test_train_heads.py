@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_classics import data, fitting, train
+from keras_classics import train
+from keras_classics.datasets import data
+from keras_classics.training import fitting
 
 
 @pytest.fixture(scope="module")

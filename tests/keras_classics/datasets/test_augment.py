@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_classics.augment import Augmentation
+from keras_classics.datasets.augment import Augmentation
 
 
 def rng(seed=0):

@@ -10,8 +10,8 @@ import pytest
 
 from keras_classics.errors import InputError
 from keras_classics.pretrained import downloads
+from keras_classics.pretrained.catalog import Checkpoint
 from keras_classics.pretrained.preprocessing import Preprocessing
-from keras_classics.pretrained.published import Checkpoint
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

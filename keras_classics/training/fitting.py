@@ -10,16 +10,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_classics import devices, registry
-from keras_classics.augment import Augmentation
-from keras_classics.checkpoint import Checkpoint, History
+from keras_classics import registry
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
 from keras_classics.googlenet import LOSS_WEIGHTS
-from keras_classics.interruption import Interruption
 from keras_classics.layers import EuclideanRadialBasisFunction
-from keras_classics.losses import MaximumAPosteriori
-from keras_classics.parts import Dataset, Part
-from keras_classics.progress import TrainingProgress
+from keras_classics.training import devices
+from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.interruption import Interruption
+from keras_classics.training.losses import MaximumAPosteriori
+from keras_classics.training.progress import TrainingProgress
 
 BATCH_SIZE = 64
 LEARNING_RATE = 4e-3

@@ -15,7 +15,7 @@ import pytest
 import keras_classics as kc
 from keras_classics import registry
 from keras_classics.errors import InputError
-from keras_classics.pretrained.published import CHECKPOINTS, conventions, names
+from keras_classics.pretrained.catalog import CHECKPOINTS, conventions, names
 from keras_classics.pretrained.selection import select
 
 
@@ -161,7 +161,7 @@ def test_names_and_conventions():
 
 
 def test_the_documented_table_is_this_one():
-    rows = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8").splitlines()
+    rows = (Path(__file__).parents[3] / "docs" / "weights.md").read_text(encoding="utf-8").splitlines()
     for checkpoint in CHECKPOINTS:
         if checkpoint.preprocessing.crop == 224:
             (row,) = [row for row in rows if f"`{checkpoint.file_name}`" in row]

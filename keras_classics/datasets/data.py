@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from PIL import Image
 
 from keras_classics import errors
-from keras_classics.augment import Augmentation
+from keras_classics.datasets import image_folder, tfds_images
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part, Shape, stratified
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape, stratified
 
 __all__ = ["Dataset", "Part", "load"]
 
@@ -28,7 +30,7 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     """Read a dataset and its fixed parts.
 
     Args:
-        name: `mnist`, `fashion-mnist`, `digits`, `tfds:NAME` (see `keras_classics.tfds_images`), or
+        name: `mnist`, `fashion-mnist`, `digits`, `tfds:NAME` (see `keras_classics.datasets.tfds_images`), or
             the path of a folder with one folder of images for each class, or with `train/`, `test/`
             and perhaps `val/` that hold such folders.
         image_shape: (height, width, channels) to resize to. Without it the embedded sets are
@@ -43,13 +45,9 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     if name in EMBEDDED:
         return _embedded(name, image_shape)
     if name.startswith("tfds:"):
-        from keras_classics import tfds_images
-
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    from keras_classics import image_folder
-
     return image_folder.load(Path(name).expanduser(), image_shape, default_size)
 
 
@@ -139,8 +137,6 @@ def _fashion_paths() -> list[Path]:
                     f"{path} is missing; set FASHION_MNIST_DIR to the folder of Fashion-MNIST's four files"
                 )
         return paths
-    import keras
-
     try:
         return [
             Path(
