@@ -121,7 +121,8 @@ def _macs(call: Call) -> int:
     """
     layer = call.operation
     if hasattr(layer, "macs"):
-        return layer.macs(call.inputs[0].shape, call.outputs[0].shape)
+        own: int = layer.macs(call.inputs[0].shape, call.outputs[0].shape)
+        return own
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
 
     def positions(shape: tuple[Any, ...]) -> int:
@@ -129,15 +130,15 @@ def _macs(call: Call) -> int:
 
     output = call.outputs[0].shape
     if isinstance(layer, layers.Dense):
-        return math.prod(layer.kernel.shape) * _elements(output[1:-1])
+        return _scalars([layer.kernel]) * _elements(output[1:-1])
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
-        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-        return positions(output) * sum(math.prod(kernel.shape) for kernel in kernels)
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
+        return positions(output) * _scalars(kernels)
     if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose):
-        return positions(call.inputs[0].shape) * math.prod(layer.kernel.shape)
+        return positions(call.inputs[0].shape) * _scalars([layer.kernel])
     convolutions = layers.Conv1D | layers.Conv2D | layers.Conv3D | layers.DepthwiseConv1D | layers.DepthwiseConv2D
     if isinstance(layer, convolutions):
-        return positions(output) * math.prod(layer.kernel.shape)
+        return positions(output) * _scalars([layer.kernel])
     return 0
 
 
@@ -162,4 +163,4 @@ def _elements(shape: tuple[int | None, ...]) -> int:
 
 
 def _scalars(variables: list[keras.Variable]) -> int:
-    return sum(math.prod(variable.shape) for variable in variables)
+    return sum(_elements(variable.shape) for variable in variables)

@@ -13,6 +13,7 @@ import keras
 
 from keras_classics.errors import InputError
 from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
+from keras_classics.pretrained.conversion import LayerNames, Names
 
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
@@ -65,11 +66,20 @@ def resolve(
     return path, {**conventions, **given}
 
 
-def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, alpha: float = 1.0) -> None:
+def load(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    architecture: str,
+    layer_names: LayerNames,
+    alpha: float = 1.0,
+) -> None:
     """Load the weights in a file into `model`, in place.
 
     Args:
-        architecture: the model's name in the registry, under which publishers' names are known.
+        model: one that was built as the weights need it.
+        path: of a file that `resolve` names.
+        architecture: the model's name in the registry.
+        layer_names: what publishers call its layers.
         alpha: its width multiplier, if it has one.
 
     Raises:
@@ -78,11 +88,13 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
     path = _existing(path)
     publisher = _publisher(path)
     if publisher == "torchvision":
-        conversion.from_torchvision(model, architecture, torch_files.read(path))
+        names = _names(layer_names, model, architecture, publisher)
+        conversion.from_torchvision(model, names, torch_files.read(path))
     elif publisher == "keras.applications":
+        names = _names(layer_names, model, architecture, publisher)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
-        conversion.from_keras_applications(model, architecture, tensors)
+        conversion.from_keras_applications(model, names, tensors)
     elif path.suffix == ".keras":
         _copy(load_model(path), model, path)
     else:
@@ -91,6 +103,20 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
                 model.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
+
+
+def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publisher: catalog.Publisher) -> Names:
+    """What `publisher` calls the layers of `model`. Raises ValueError where it has no such network."""
+    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    if publisher == "keras.applications":
+        names = layer_names.keras_applications
+    elif normalized and layer_names.torchvision_batch_norm:
+        names = layer_names.torchvision_batch_norm
+    else:
+        names = layer_names.torchvision
+    if names is None:
+        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
+    return names()
 
 
 def _publisher(path: Path) -> catalog.Publisher | None:

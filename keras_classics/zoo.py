@@ -24,8 +24,8 @@ def zoo_table() -> Table:
             name,
             _authors(entry.paper),
             "×".join(map(str, entry.input_shape)),
-            f"{entry.parameters:,}",
-            f"{entry.macs:,}",
+            f"{entry.counts.parameters:,}",
+            f"{entry.counts.macs:,}",
             _top1(name),
             " ".join(registry.BACKENDS),
         )

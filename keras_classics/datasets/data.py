@@ -67,7 +67,7 @@ class ArrayImages:
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, uint8 (n, height, width, 1)."""
         height, width, _ = self.image_shape
-        images = self.array[indices]
+        images: np.ndarray = self.array[indices]
         if images.shape[1:] != (height, width):
             images = np.pad(images, ((0, 0), *((_margins(side)) for side in images.shape[1:])))
         if images.shape[1:] != (height, width):

@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from keras_classics import blocks
+from keras_classics.arguments import Shape, channel_axis, sides
 from keras_classics.errors import InputError
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -35,6 +35,7 @@ def read(path: Path, architecture: str, model: keras.Model, alpha: float = 1.0) 
     """The weights in an `.h5` or `.weights.h5` file of Keras's network, by LAYER/VARIABLE.
 
     Args:
+        path: of the file.
         architecture: its name in our registry.
         model: ours, which the weights are for; without a top, the file may have one or not.
         alpha: the width multiplier of a MobileNet.
@@ -76,7 +77,7 @@ def wrote(path: Path) -> bool:
         return False
 
 
-def _with_sides(shape: blocks.Shape, keep: bool) -> blocks.Shape:
+def _with_sides(shape: Shape, keep: bool) -> Shape:
     """`shape` with sides that Keras's networks accept: on them depends only what follows a flatten."""
-    height, width = (side if keep and side and side >= SMALLEST_SIZE else SIZE for side in blocks.sides(shape))
-    return (height, width, shape[2]) if blocks.channel_axis() == 3 else (shape[0], height, width)
+    height, width = (side if keep and side and side >= SMALLEST_SIZE else SIZE for side in sides(shape))
+    return (height, width, shape[2]) if channel_axis() == 3 else (shape[0], height, width)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_classics import blocks
+from keras_classics.arguments import sides
 from keras_classics.errors import InputError
 from keras_classics.pretrained.catalog import named
 from keras_classics.pretrained.preprocessing import Preprocessing
@@ -34,7 +34,7 @@ def preprocessing_for(model: str | keras.Model, weights: str = "imagenet") -> Pr
 
 
 def _side(model: keras.Model) -> int | None:
-    height, width = blocks.sides(model.input_shape[1:])
+    height, width = sides(model.input_shape[1:])
     if height != width:
         raise InputError(f"{model.name} takes {height}×{width} images; published preprocessing gives square ones")
     return height

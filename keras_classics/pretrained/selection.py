@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_classics import blocks
+from keras_classics.arguments import channel_axis, sides
 from keras_classics.errors import InputError
 from keras_classics.pretrained.catalog import Arguments, Checkpoint, named, published_weights
 from keras_classics.pretrained.imagenet import CLASSES
@@ -14,6 +14,8 @@ def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> C
     Among several resolutions it is the one nearest to the input.
 
     Args:
+        model: its name in the registry.
+        weights: a name of published weights.
         given: the arguments that the caller gave, by name.
         defaults: those of the constructor.
 
@@ -22,12 +24,12 @@ def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> C
             a call that works.
     """
     shape = given.get("input_shape")
-    sides = blocks.sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
+    height_width = sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
 
     def cost(checkpoint: Checkpoint) -> tuple[int, int, int]:
         changes = sum(defaults[argument] != value for argument, value in checkpoint.arguments.items())
         crop = checkpoint.preprocessing.crop
-        distance = max((abs(crop - side) for side in sides if side), default=-crop)
+        distance = max((abs(crop - side) for side in height_width if side), default=-crop)
         return len(checkpoint.contradictions(given)), changes, distance
 
     chosen = min(named(model, weights), key=cost)
@@ -61,6 +63,6 @@ def _check_ends(model: str, weights: str, arguments: Arguments) -> None:
             "with include_top=False they carry a classifier of your own"
         )
     shape = arguments["input_shape"]
-    channels = shape[blocks.channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
+    channels = shape[channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
     if channels != 3:
         raise InputError(f"the {weights!r} weights of {model} take 3 channels (RGB), not {channels}")

@@ -67,6 +67,10 @@ def fit(
         model: from an image like the dataset's to one score or probability for each class, or to
             several such outputs: all but the first are auxiliary and count with GoogLeNet's 0.3.
             The radial basis functions of LeNet-5 are trained with `losses.MaximumAPosteriori`.
+        dataset: its training part is learned from.
+        epochs: how often every training image is seen.
+        seed: of shuffles and image changes.
+        batch_size: images a step; what is left over of an epoch waits for the next.
         learning_rate: the peak, after the warm-up; `default_learning_rate(model)` if None.
         augmentation: change the training images as `dataset.augmentation` says.
         mixed_precision: what to compute in instead of float32.
@@ -192,7 +196,8 @@ def accuracy(model: keras.Model, part: Part) -> float:
 def predict(model: keras.Model, part: Part) -> np.ndarray:
     """The first output of `model` for every image of `part`, in its order: (len(part), classes)."""
     outputs = model.predict(_InOrder(part), verbose=0)
-    return (outputs[0] if isinstance(outputs, list | tuple) else outputs)[: len(part)]
+    first: np.ndarray = outputs[0] if isinstance(outputs, list | tuple) else outputs
+    return first[: len(part)]
 
 
 class _InOrder(keras.utils.PyDataset):

@@ -40,9 +40,7 @@ def test_2012_has_two_groups_and_normalizes_twice(abstract_model):
 
 def test_one_weird_trick(abstract_model):
     model = abstract_model("alexnet", variant="one_weird_trick")
-    result = kc.model_cost(model)
     assert model.input_shape == (None, 224, 224, 3)
-    assert (result.parameters, result.macs) == (61_100_840, 714_188_480)
     assert model.get_layer("conv1").output.shape[1:] == (55, 55, 64)
     assert model.get_layer("conv5_pool").output.shape[1:] == (6, 6, 256)
 

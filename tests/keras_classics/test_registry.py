@@ -1,15 +1,18 @@
 """Names, arguments and the promises that every entry makes."""
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import keras_classics as kc
-from keras_classics import registry
+from keras_classics import arguments, registry
+from keras_classics.pretrained import catalog
 
 NAMES = kc.list_models()
 # One of each family; its other members differ by a row of numbers.
@@ -26,9 +29,8 @@ FAMILIES = [
 ]
 
 
-def small(name, /, **arguments):
-    arguments = {"input_shape": registry.entry(name).small_input_shape, "classes": 3} | arguments
-    return kc.create_model(name, **arguments)
+def small(name, /, **own):
+    return kc.create_model(name, **{"input_shape": registry.entry(name).small_input_shape, "classes": 3} | own)
 
 
 def test_models_are_listed_by_wildcard():
@@ -49,7 +51,7 @@ def test_an_unknown_argument_brings_the_nearest():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_is_named_after_its_entry(name):
-    assert inspect.signature(registry.entry(name).constructor).parameters["name"].default == name
+    assert inspect.signature(registry.constructor(name)).parameters["name"].default == name
 
 
 def test_a_model_takes_another_name(abstract_model):
@@ -87,7 +89,7 @@ def test_a_senseless_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("senseless", "message"),
     [
         ({"classes": 0}, "classes is 0"),
         ({"classes": 2.5}, "classes is 2.5"),
@@ -98,9 +100,9 @@ def test_a_senseless_shape_is_refused(shape):
     ],
 )
 @pytest.mark.parametrize("name", FAMILIES)
-def test_an_argument_that_cannot_be_used_is_refused(name, arguments, message):
+def test_an_argument_that_cannot_be_used_is_refused(name, senseless, message):
     with pytest.raises(ValueError, match=message):
-        small(name, **arguments)
+        small(name, **senseless)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -133,8 +135,8 @@ def test_recipe_arguments_are_for_small_images_only():
 def test_recipe_arguments_make_a_model_of_small_images(name, abstract_model):
     channels = registry.entry(name).input_shape[-1]
     shape = (32, 32, channels)
-    arguments = registry.recipe_arguments(name, shape)
-    assert abstract_model(name, input_shape=shape, classes=10, **arguments).output_shape == (None, 10)
+    recipe = registry.recipe_arguments(name, shape)
+    assert abstract_model(name, input_shape=shape, classes=10, **recipe).output_shape == (None, 10)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,8 +146,16 @@ def test_golden_counts(name, abstract_model):
     result = kc.model_cost(model)
     assert model.input_shape == (None, *entry.input_shape)
     assert model.output_shape == (None, entry.classes)
-    assert (result.parameters, result.trainable_parameters) == (entry.parameters, entry.trainable_parameters)
-    assert result.macs == entry.macs
+    assert (result.parameters, result.trainable_parameters, result.macs) == entry.counts
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "counts"),
+    [(name, *form, counts) for name in NAMES for form, counts in registry.entry(name).variants.items()],
+)
+def test_golden_counts_of_variants(name, argument, value, counts, abstract_model):
+    result = kc.model_cost(abstract_model(name, **{argument: value}))
+    assert (result.parameters, result.trainable_parameters, result.macs) == counts
 
 
 def test_importing_brings_in_no_backend_and_no_tool():
@@ -165,4 +175,49 @@ def test_members_of_a_family_carry_their_own_name_and_signature():
     assert parameters["name"].default == "resnet50"
     assert "depth" not in parameters
     assert list(parameters)[:7] == list(inspect.signature(kc.MobileNetV2).parameters)[:7]
-    assert "25,610,152" in kc.ResNet50.__doc__
+
+
+def test_the_documented_counts_are_these():
+    lines = (Path(__file__).parents[2] / "docs" / "architectures.md").read_text(encoding="utf-8").splitlines()
+    documented = {line for line in lines if re.match(r"\| `\w+`.*\| [\d,]+ \| [\d,]+ \| [\d,]+ \|$", line)}
+    expected = set()
+    for name in NAMES:
+        entry = registry.entry(name)
+        rows = {f"`{name}`": entry.counts}
+        for (argument, value), counts in entry.variants.items():
+            text = f'"{value}"' if isinstance(value, str) else value
+            rows[f"`{name}`, `{argument}={text}`"] = counts
+        expected |= {f"| {label} | {' | '.join(f'{count:,}' for count in counts)} |" for label, counts in rows.items()}
+    assert documented == expected
+
+
+def documented_arguments(docstring):
+    """The names in the section Args of a docstring, in order, and the text of each."""
+    section = docstring.split("\nArgs:\n")[1].split("\n\n")[0]
+    return dict(re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_docstring_names_all_arguments_weights_and_counts(name):
+    constructor, entry = registry.constructor(name), registry.entry(name)
+    docstring = inspect.getdoc(constructor)
+    described = documented_arguments(docstring)
+    assert list(described) == list(inspect.signature(constructor).parameters)
+    assert "$" not in docstring
+    assert max(map(len, docstring.splitlines())) <= 104
+    assert re.findall('"(.+?)"', described["weights"]) == catalog.names(name)
+    weights_text = " ".join(described["weights"].split())
+    assert "None for random weights" in weights_text
+    assert "`.keras`" in weights_text
+    assert "`.weights.h5`" in weights_text
+    assert ("`.pth`" in weights_text) == (entry.layer_names.torchvision is not None)
+    assert ("`.h5`" in weights_text) == (entry.layer_names.keras_applications is not None)
+    text = " ".join(docstring.split())
+    for counts in (entry.counts, *entry.variants.values()):
+        for count in counts:
+            assert f"{count:,}" in text
+
+
+def test_a_docstring_that_asks_for_an_unknown_text_is_refused():
+    with pytest.raises(KeyError, match="nothing"):
+        arguments.documented("Args:\n    x: $nothing", {})

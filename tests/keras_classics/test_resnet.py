@@ -25,11 +25,10 @@ def test_stages_have_the_sizes_of_table_1(abstract_model):
 
 
 def test_v1_strides_in_the_first_convolution_of_a_bottleneck(abstract_model):
-    for version, strides, macs in (("v1", (2, 1), 3_857_973_248), ("v1.5", (1, 2), 4_089_184_256)):
+    for version, strides in (("v1", (2, 1)), ("v1.5", (1, 2))):
         model = abstract_model("resnet50", version=version)
         parts = [model.get_layer(f"stage2_block1_{part}_conv").strides[0] for part in ("reduce", "spatial")]
         assert tuple(parts) == strides
-        assert kc.model_cost(model).macs == macs
 
 
 @pytest.mark.parametrize(("shortcut", "projections", "paddings"), [("A", 0, 3), ("B", 3, 0), ("C", 16, 0)])

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
+from keras_classics import alexnet, mobilenet_v2
 from keras_classics.errors import InputError
 from keras_classics.pretrained import catalog, conversion
 from keras_classics.weights import load_model
@@ -127,7 +128,7 @@ def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
         model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"].astype(np.float32)
     )
     without_top = {key: value for key, value in state.items() if not key.startswith("classifier")}
-    conversion.from_torchvision(model, "mobilenet_v2", without_top)
+    conversion.from_torchvision(model, mobilenet_v2.torchvision_names(), without_top)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_weights_that_do_not_fit_are_named_and_change_nothing(change, mend):
     change(state)
     model = kc.MobileNetV2((32, 32, 3))
     before = model.get_weights()
-    assert mend in refusal(conversion.from_torchvision, model, "mobilenet_v2", state)
+    assert mend in refusal(conversion.from_torchvision, model, mobilenet_v2.torchvision_names(), state)
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -170,12 +171,15 @@ def test_what_follows_a_flatten_is_permuted(data_format, request):
         state[f"classifier.{number}.bias"] = np.zeros(units, np.float32)
     channel, row, column = 200, 2, 1
     state["classifier.1.weight"][7, (channel * 3 + row) * 2 + column] = 1
-    conversion.from_torchvision(model, "alexnet", state)
+    names = alexnet.torchvision_names()
+    conversion.from_torchvision(model, names, state)
     kernel = model.get_layer("fc6").get_weights()[0]
     assert kernel[(row * 2 + column) * 256 + channel, 7] == 1
     assert kernel.sum() == 1
     state["classifier.1.weight"] = np.zeros((4096, 256 * 5 + 1), np.float32)
-    assert "which does not fit (1536, 4096) of fc6" in refusal(conversion.from_torchvision, model, "alexnet", state)
+    assert "which does not fit (1536, 4096) of fc6" in refusal(
+        conversion.from_torchvision, model, alexnet.torchvision_names(), state
+    )
 
 
 def test_other_classes_and_other_architectures_are_refused(tmp_path):

@@ -21,8 +21,8 @@ def test_the_zoo_names_every_model_with_its_counts(capsys):
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines if line.strip()}
     for name in kc.list_models():
-        assert f"{registry.entry(name).parameters:,}" in rows[name]
-        assert f"{registry.entry(name).macs:,}" in rows[name]
+        assert f"{registry.entry(name).counts.parameters:,}" in rows[name]
+        assert f"{registry.entry(name).counts.macs:,}" in rows[name]
     assert "He et al. 2015" in rows["resnet50"]
     assert "76.13 %" in rows["resnet50"]
     assert "70.42 %" in rows["mobilenet_v1"]

@@ -25,7 +25,7 @@ def one_line(caught):
 
 
 def defaults(model):
-    parameters = inspect.signature(registry.entry(model).constructor).parameters
+    parameters = inspect.signature(registry.constructor(model)).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
 
 

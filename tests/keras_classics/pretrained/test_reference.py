@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
+from keras_classics import registry
 from keras_classics.pretrained import applications, catalog, conversion
 from keras_classics.pretrained.imagenet import imagenet_classes
-from keras_classics.pretrained.names import KERAS_APPLICATIONS
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
@@ -52,7 +52,9 @@ def ported(name, weights, **arguments):
     if architecture.startswith("vgg"):
         arguments["batch_norm"] = name.endswith("_bn")
     model = kc.create_model(architecture, **arguments)
-    conversion.from_torchvision(model, architecture, weights)
+    layer_names = registry.entry(architecture).layer_names
+    names = layer_names.torchvision_batch_norm if name.endswith("_bn") else layer_names.torchvision
+    conversion.from_torchvision(model, names(), weights)
     return model
 
 
@@ -119,7 +121,7 @@ def test_names_and_shapes_are_those_of_keras_applications(name, arguments, abstr
     model = abstract_model(name, **catalog.conventions(name, "keras.applications"), **arguments)
     with keras.StatelessScope(initialize_variables=False):
         network = applications.NETWORKS[name](weights=None, **arguments)
-    names = KERAS_APPLICATIONS[name]()
+    names = registry.entry(name).layer_names.keras_applications()
     ours = {(names[layer.name], v.name): [n for n in v.shape if n > 1] for layer in model.layers for v in layer.weights}
     theirs = {(layer.name, v.name): [n for n in v.shape if n > 1] for layer in network.layers for v in layer.weights}
     assert ours == theirs
