@@ -46,8 +46,9 @@ ONE_WEIRD_TRICK = [
     Row(256, 3, padding=1),
     Row(256, 3, padding=1, pool=True),
 ]
-# Side of the input in pixels, and rows.
+# Height and width of the input in pixels, and the convolutions.
 VARIANTS = {"2012": (227, PAPER), "one_weird_trick": (224, ONE_WEIRD_TRICK)}
+# Units of the dense layers before the classifier.
 DENSE = [("fc6", 4096), ("fc7", 4096)]
 
 

@@ -15,6 +15,7 @@ from keras_classics.files import replacing
 from keras_classics.graph import Call, Walk, walk
 
 BYTES_PER_ELEMENT = 4
+"""An activation is counted as a float32, of four bytes."""
 
 
 @dataclass(frozen=True)

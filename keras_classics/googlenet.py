@@ -71,7 +71,7 @@ TABLE_1: list[Row] = [
     Inception("5a", 256, 160, 320, 32, 128, 128),
     Inception("5b", 384, 192, 384, 48, 128, 128),
 ]
-# Section 5: the modules that an auxiliary classifier reads.
+# Section 5: the module that each auxiliary classifier reads.
 AUXILIARY = {"4a": "auxiliary_1", "4d": "auxiliary_2"}
 # Section 5: weights of the main loss and of the two auxiliary ones in their sum.
 LOSS_WEIGHTS = (1.0, 0.3, 0.3)

@@ -41,13 +41,14 @@ class Row(NamedTuple):
     reads: Sequence[Sequence[int]] = ()
 
 
-# Convolutions are 5×5 without padding, subsampling is 2×2.
+# Fig. 2 up to S4; convolutions are 5×5 without padding, subsampling is 2×2.
 FEATURES = [
     Row("c1", "convolution", 6),
     Row("s2", "subsampling", 6),
     Row("c3", "convolution", 16, reads=TABLE_1),
     Row("s4", "subsampling", 16),
 ]
+# Fig. 2 from C5 to F6.
 DENSE = [
     Row("c5", "dense", 120),
     Row("f6", "dense", 84),

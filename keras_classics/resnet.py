@@ -20,7 +20,7 @@ from keras_classics.published import Architecture, Counts, member
 Shortcut = Literal["A", "B", "C"]
 Version = Literal["v1", "v1.5"]
 
-# Table 1: blocks in each of conv2_x … conv5_x, and whether they are bottlenecks.
+# Table 1 by depth: blocks in each of conv2_x … conv5_x, and whether they are bottlenecks.
 IMAGENET = {
     18: ((2, 2, 2, 2), False),
     34: ((3, 4, 6, 3), False),
@@ -28,9 +28,11 @@ IMAGENET = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
+# Table 1: filters in each of the four stages; a bottleneck ends in four times as many.
 IMAGENET_FILTERS = (64, 128, 256, 512)
-# Section 4.2: three stages of n blocks, 6n + 2 layers.
+# Section 4.2 by depth, 6n + 2: the n blocks in each of three stages.
 CIFAR = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
+# Section 4.2: filters in each of the three stages.
 CIFAR_FILTERS = (16, 32, 64)
 
 PAPER = "He et al. 2015, Deep Residual Learning for Image Recognition"

@@ -91,7 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.module:
         _import(options.module)
     output = options.output or Path("runs") / Path(options.model).stem
-    run_folder.prepare(output)
+    with run_folder.reserved(output):
+        _train(options, output)
+
+
+def _train(options: argparse.Namespace, output: Path) -> None:
     with devices.every_device():
         model, dataset = _model_and_data(options)
         recipe = dict(

@@ -14,14 +14,16 @@ from keras_classics.arguments import Pooling, Shape
 from keras_classics.pretrained.conversion import LayerNames, Names, normalized_pair
 from keras_classics.published import Architecture, Counts, member
 
-# Table 1: 3×3 convolutions in each of the five stages, each stage ended by a 2×2 maximum.
+# Table 1 by number of layers with weights: 3×3 convolutions in each of the five stages, which end in a 2×2 maximum.
 CONFIGURATIONS = {
     11: (1, 1, 2, 2, 2),  # A
     13: (2, 2, 2, 2, 2),  # B
     16: (2, 2, 3, 3, 3),  # D
     19: (2, 2, 4, 4, 4),  # E
 }
+# Filters of the convolutions of each stage.
 FILTERS = (64, 128, 256, 512, 512)
+# Units of the dense layers before the classifier.
 DENSE = [("fc1", 4096), ("fc2", 4096)]
 
 

@@ -15,6 +15,7 @@ from keras_classics.errors import InputError
 from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
 from keras_classics.pretrained.conversion import LayerNames, Names
 
+# What ends in one of these is the path of a file, and the name of published weights otherwise.
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
 
@@ -39,7 +40,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], given: catalog.Arguments, defaults: catalog.Arguments
+    architecture: str, weights: str | os.PathLike[str], passed: catalog.Arguments, defaults: catalog.Arguments
 ) -> tuple[Path, catalog.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
@@ -51,19 +52,19 @@ def resolve(
         architecture: the registry's name.
         weights: the name of published weights, or a file: `.keras`, `.weights.h5`, torchvision's
             `.pth` or keras.applications' `.h5`.
-        given: the arguments that the caller passed, by name.
+        passed: the arguments that the caller passed, by name.
         defaults: those of the constructor.
 
     Raises:
         ValueError: there are no such weights, they need other arguments, or cannot be fetched.
     """
     if not os.fspath(weights).endswith(SUFFIXES):
-        checkpoint = selection.select(architecture, os.fspath(weights), given, defaults)
-        return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
+        checkpoint = selection.select(architecture, os.fspath(weights), passed, defaults)
+        return downloads.fetch(checkpoint), {**checkpoint.arguments, **passed}
     path = _existing(weights)
     publisher = _publisher(path)
     conventions = catalog.conventions(architecture, publisher) if publisher else {}
-    return path, {**conventions, **given}
+    return path, {**conventions, **passed}
 
 
 def load(
@@ -129,10 +130,10 @@ def _publisher(path: Path) -> catalog.Publisher | None:
 
 
 def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
-    given, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
-    if given != wanted:
-        odd = next((f"{a} where {b} is needed" for a, b in zip(given, wanted, strict=False) if a != b), None)
-        detail = f"a weight of shape {odd}" if odd else f"{len(given)} weights, {len(wanted)} are needed"
+    shapes, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
+    if shapes != wanted:
+        odd = next((f"{a} where {b} is needed" for a, b in zip(shapes, wanted, strict=False) if a != b), None)
+        detail = f"a weight of shape {odd}" if odd else f"{len(shapes)} weights, {len(wanted)} are needed"
         raise InputError(f"{path} does not fit {target.name}: {detail}; build it as the saved model was built")
     target.set_weights(source.get_weights())
 

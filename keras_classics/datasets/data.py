@@ -23,7 +23,10 @@ from keras_classics.errors import InputError
 __all__ = ["Dataset", "Part", "load"]
 
 PADDED_SIDE = 32
+"""Height and width, in pixels, to which the embedded 28×28 images are padded with zeros, as in LeNet-5's paper."""
+
 DIGIT_AUGMENTATION = Augmentation(rotation_degrees=12, shift=0.08, zoom=0.12)
+"""Digits are turned and moved a little and never mirrored, which would make other signs of them."""
 
 
 def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
@@ -104,32 +107,35 @@ def _digits() -> dict[str, Pool]:
     return _split(np.stack(large), digits.target, {"test": 360, "calibration": 100, "validation": 100})
 
 
+# Fashion-MNIST's four files, each with the MD5 that its publishers give (github.com/zalandoresearch/fashion-mnist).
 FASHION_FILES = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+# Keras fetches them from here.
 FASHION_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+# Debian's package dataset-fashion-mnist puts them here.
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def _fashion_mnist() -> dict[str, Pool]:
     paths = _fashion_paths()
     images, labels, test_images, test_labels = (_read_idx(path) for path in paths)
-    for found, names in ((images, labels), (test_images, test_labels)):
-        if len(found) != len(names):
+    for pixels, classes in ((images, labels), (test_images, test_labels)):
+        if len(pixels) != len(classes):
             raise InputError(
-                f"{paths[0].parent} holds {len(found)} images and {len(names)} labels; fetch the files again"
+                f"{paths[0].parent} holds {len(pixels)} images and {len(classes)} labels; fetch the files again"
             )
     return _split(images, labels, {"calibration": 500, "validation": 2000}) | {"test": (test_images, test_labels)}
 
 
 def _fashion_paths() -> list[Path]:
     """The four files, from `$FASHION_MNIST_DIR`, Debian's package or the publisher (MD5 as published)."""
-    given = os.environ.get("FASHION_MNIST_DIR")
-    folder = Path(given) if given else FASHION_DEBIAN
-    if given or folder.is_dir():
+    chosen = os.environ.get("FASHION_MNIST_DIR")
+    folder = Path(chosen) if chosen else FASHION_DEBIAN
+    if chosen or folder.is_dir():
         paths = [folder / name for name in FASHION_FILES]
         for path in paths:
             if not path.is_file():
@@ -193,9 +199,9 @@ def _embedded(name: str, image_shape: Shape | None) -> Dataset:
             f"{name} is grayscale and an image shape of {height}×{width}×{channels} is asked for; "
             f"use {height}×{width}×1 or other data"
         )
-    found, shape = EMBEDDED[name], (height, width, 1)
+    source, shape = EMBEDDED[name], (height, width, 1)
     parts = {
         part: Part(labels.astype(np.int64), ArrayImages(images, shape))
-        for part, (images, labels) in found.read().items()
+        for part, (images, labels) in source.read().items()
     }
-    return Dataset(name, found.class_names, shape, augmentation=found.augmentation, **parts)
+    return Dataset(name, source.class_names, shape, augmentation=source.augmentation, **parts)

@@ -17,6 +17,7 @@ import numpy as np
 from keras_classics.arguments import Shape, channel_axis, sides
 from keras_classics.errors import InputError
 
+# Keras's constructor of each architecture.
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "mobilenet_v1": keras.applications.MobileNet,
     "mobilenet_v2": keras.applications.MobileNetV2,
@@ -26,8 +27,9 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": keras.applications.VGG16,
     "vgg19": keras.applications.VGG19,
 }
-# What names the first convolutions of these networks, and none of ours.
+# The first convolutions of these networks have these names, and those of ours do not.
 FIRST_LAYERS = frozenset(("conv1", "Conv1", "conv1_conv", "block1_conv1"))
+# Keras builds all of these networks for images of 224×224 pixels, and none for less than 32×32.
 SIZE, SMALLEST_SIZE = 224, 32
 
 

@@ -38,10 +38,11 @@ def normalized_pair(ours: str, convolution: str, norm: str) -> Names:
     return {f"{ours}_conv": convolution, f"{ours}_norm": norm}
 
 
-# Layers that a model without a top does not have.
+# A model without a top does not have these layers.
 TOP = ("fc1", "fc2", "fc6", "fc7", "predictions")
-# A counter that inference has no use for, and GoogLeNet's side heads, which torchvision published untrained.
+# Inference has no use for the counter, and torchvision published GoogLeNet's side heads untrained.
 TORCHVISION_UNUSED = re.compile(r".*\.num_batches_tracked|aux[12]\..*")
+# PyTorch's name of each of Keras's variables.
 TORCHVISION_WEIGHTS = {
     "kernel": "weight",
     "bias": "bias",
@@ -50,7 +51,7 @@ TORCHVISION_WEIGHTS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# The first convolutions of those networks of Keras that take B, G, R as Caffe did.
+# Keras's networks that begin with one of these layers take B, G, R as Caffe did.
 KERAS_BLUE_FIRST = ("block1_conv1", "conv1_conv")
 
 

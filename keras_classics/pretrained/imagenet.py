@@ -14,6 +14,7 @@ from keras_classics.errors import InputError
 from keras_classics.pretrained.catalog import named
 from keras_classics.pretrained.preprocessing import Preprocessing
 
+# ImageNet's challenge has 1,000 classes; published weights were trained for 224×224 pixels where nothing else is said.
 CLASSES, SIZE = 1000, 224
 
 

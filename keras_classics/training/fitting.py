@@ -23,13 +23,28 @@ from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.training.progress import TrainingProgress
 
 BATCH_SIZE = 64
+"""Images of one step of training, unless the caller wants others."""
+
 LEARNING_RATE = 4e-3
-BATCH_NORM_LEARNING_RATE = 1e-2  # normalized activations bear larger steps
+"""Peak learning rate of networks without batch normalization."""
+
+BATCH_NORM_LEARNING_RATE = 1e-2
+"""Peak learning rate of networks with batch normalization, whose activations bear larger steps."""
+
 WEIGHT_DECAY = 0.01
-WARM_UP = 0.1  # of all steps
-EVALUATION_BATCH = 256
+"""What AdamW takes away from each weight in a step, as a share of it and times the learning rate."""
+
+WARM_UP_SHARE = 0.1
+"""The share of all steps in which the learning rate rises from zero to its peak."""
+
+PREDICTION_BATCH_SIZE = 256
+"""Images that are predicted at once; only speed and memory depend on it."""
+
 AUXILIARY_LOSS_WEIGHT = LOSS_WEIGHTS[1]
+"""The loss of each auxiliary output counts this much beside that of the first, as in GoogLeNet's paper."""
+
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""The columns of a history, each with one number an epoch."""
 
 
 def build(name: str, dataset: Dataset, /, *, seed: int = 0, **arguments: Any) -> keras.Model:
@@ -153,7 +168,7 @@ def default_learning_rate(model: keras.Model) -> float:
 
 def compile_for_training(model: keras.Model, steps: int, learning_rate: float) -> None:
     """Give `model` its loss, metrics and an optimizer for `steps` steps."""
-    warm_up = int(WARM_UP * steps)
+    warm_up = int(WARM_UP_SHARE * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
     )
@@ -208,7 +223,7 @@ class _InOrder(keras.utils.PyDataset):
 
     def __init__(self, part: Part) -> None:
         super().__init__()
-        self.part, self.size = part, devices.shareable(min(EVALUATION_BATCH, len(part)), round_up=True)
+        self.part, self.size = part, devices.shareable(min(PREDICTION_BATCH_SIZE, len(part)), round_up=True)
 
     def __len__(self) -> int:
         return math.ceil(len(self.part) / self.size)
