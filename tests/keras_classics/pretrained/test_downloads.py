@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -20,6 +24,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
+        self.server.may_answer.wait()
         content, announced = self.server.answer
         if content is None:
             self.send_error(404)
@@ -39,6 +44,8 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.requests, server.answer = [], (CONTENT, len(CONTENT))
+        server.may_answer = threading.Event()
+        server.may_answer.set()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -126,3 +133,80 @@ def test_file_that_keras_already_fetched_is_checked_and_used(server, tmp_path):
     path.write_bytes(CONTENT)
     assert downloads.fetch(wanted) == path
     assert server.requests == []
+
+
+def test_threads_that_ask_at_once_wait_for_one_download(server, tmp_path):
+    wanted, barrier = checkpoint(server), threading.Barrier(5)
+    server.may_answer.clear()
+
+    def fetch(_):
+        barrier.wait()
+        return downloads.fetch(wanted).read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(fetch, range(4))
+        barrier.wait()
+        server.may_answer.set()
+        assert list(answers) == [CONTENT] * 4
+    assert len(server.requests) == 1
+    assert {file.name for file in (tmp_path / "models").iterdir()} == {wanted.file_name, f"{wanted.file_name}.sha256"}
+
+
+FETCH = """
+import sys
+from keras_classics.pretrained import downloads
+from keras_classics.pretrained.catalog import Checkpoint
+
+print("ready", flush=True)
+sys.stdin.readline()
+wanted = Checkpoint("net", "imagenet", sys.argv[1], None, None, None, "MIT")
+print(len(downloads.fetch(wanted).read_bytes()), flush=True)
+"""
+
+
+def test_processes_that_ask_at_once_wait_for_one_download(server, tmp_path, monkeypatch):
+    wanted = checkpoint(server)
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")  # the quickest to import
+    command = [sys.executable, "-c", FETCH, wanted.url]
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        server.may_answer.clear()
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        server.may_answer.set()
+        assert [process.communicate()[0].split()[-1] for process in processes] == [f"{len(CONTENT)}"] * 3
+    assert len(server.requests) == 1
+    assert {file.name for file in (tmp_path / "models").iterdir()} == {wanted.file_name, f"{wanted.file_name}.sha256"}
+
+
+def test_a_failed_download_leaves_the_next_in_line_to_try(server):
+    wanted, barrier = checkpoint(server), threading.Barrier(3)
+    server.answer = (None, 0)
+
+    def fetch(_):
+        barrier.wait()
+        return refusal(wanted)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all("HTTP Error 404" in message for message in pool.map(fetch, range(3)))
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("record", [b"\xff\xfe not text", SHA256.upper().encode(), b""])
+def test_a_record_beside_a_file_never_stands_for_the_publishers_hash(server, record, tmp_path):
+    altered = b"W" + CONTENT[1:]
+    wanted = checkpoint(server)
+    path = tmp_path / "models" / wanted.file_name
+    path.parent.mkdir()
+    path.write_bytes(altered)
+    path.with_name(f"{path.name}.sha256").write_bytes(hashlib.sha256(altered).hexdigest().encode())
+    assert "is not the file that its publisher describes" in refusal(wanted)
+    path.write_bytes(CONTENT)
+    path.with_name(f"{path.name}.sha256").write_bytes(record)
+    assert "is not the file that was first fetched" in refusal(wanted)
