@@ -8,7 +8,9 @@ import http.server
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,21 @@ CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Keeps what was asked for; answers with a content (None: an error) of an announced length, when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str] = []
+        self.answer: tuple[bytes | None, int] = (CONTENT, len(CONTENT))
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
+    server: Server
+
+    def do_GET(self) -> None:
         self.server.requests.append(self.path)
         self.server.may_answer.wait()
         content, announced = self.server.answer
@@ -34,18 +49,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.requests, server.answer = [], (CONTENT, len(CONTENT))
-        server.may_answer = threading.Event()
-        server.may_answer.set()
+    with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -53,13 +65,13 @@ def server(tmp_path, monkeypatch):
         thread.join()
 
 
-def checkpoint(server, name=f"net-{SHA256[:8]}.pth", md5=None):
+def checkpoint(server: Server, name: str = f"net-{SHA256[:8]}.pth", md5: str | None = None) -> Checkpoint:
     host, port = server.server_address
     preprocessing = Preprocessing(256, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Checkpoint("net", "imagenet", f"http://{host}:{port}/{name}", preprocessing, None, None, "MIT", md5=md5)
 
 
-def refusal(wanted):
+def refusal(wanted: Checkpoint) -> str:
     with pytest.raises(InputError) as caught:
         downloads.fetch(wanted)
     assert "\n" not in str(caught.value)
@@ -74,7 +86,7 @@ def refusal(wanted):
         ("mobilenet.h5", None),
     ],
 )
-def test_file_is_fetched_once_and_its_hash_recorded(server, name, md5, tmp_path):
+def test_file_is_fetched_once_and_its_hash_recorded(server: Server, name: str, md5: str | None, tmp_path: Path) -> None:
     wanted = checkpoint(server, name, md5)
     path = downloads.fetch(wanted)
     assert path == tmp_path / "models" / name
@@ -86,12 +98,14 @@ def test_file_is_fetched_once_and_its_hash_recorded(server, name, md5, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "md5"), [("net-00000000.pth", None), ("net.h5", hashlib.md5(b"other").hexdigest())])
-def test_what_its_publisher_does_not_describe_is_not_kept(server, name, md5, tmp_path):
+def test_what_its_publisher_does_not_describe_is_not_kept(
+    server: Server, name: str, md5: str | None, tmp_path: Path
+) -> None:
     assert "is not the file that its publisher describes" in refusal(checkpoint(server, name, md5))
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_answer_that_is_cut_short_is_not_kept(server, tmp_path):
+def test_answer_that_is_cut_short_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.answer = (CONTENT[:-1], len(CONTENT))
     message = refusal(checkpoint(server, "mobilenet.h5"))
     assert "could not be downloaded" in message
@@ -99,7 +113,7 @@ def test_answer_that_is_cut_short_is_not_kept(server, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_server_that_refuses_or_is_away(server):
+def test_server_that_refuses_or_is_away(server: Server) -> None:
     server.answer = (None, 0)
     wanted = checkpoint(server)
     assert "HTTP Error 404" in refusal(wanted)
@@ -112,7 +126,9 @@ def test_server_that_refuses_or_is_away(server):
 
 @pytest.mark.parametrize("altered", [CONTENT[:-1], b"W" + CONTENT[1:]])
 @pytest.mark.parametrize("name", [f"net-{SHA256[:8]}.pth", "mobilenet.h5"])
-def test_file_that_changed_in_the_cache_is_refused_until_both_are_removed(server, name, altered):
+def test_file_that_changed_in_the_cache_is_refused_until_both_are_removed(
+    server: Server, name: str, altered: bytes
+) -> None:
     wanted = checkpoint(server, name)
     path = downloads.fetch(wanted)
     path.write_bytes(altered)
@@ -124,7 +140,7 @@ def test_file_that_changed_in_the_cache_is_refused_until_both_are_removed(server
     assert downloads.fetch(wanted).read_bytes() == CONTENT
 
 
-def test_file_that_keras_already_fetched_is_checked_and_used(server, tmp_path):
+def test_file_that_keras_already_fetched_is_checked_and_used(server: Server, tmp_path: Path) -> None:
     wanted = checkpoint(server)
     path = tmp_path / "models" / wanted.file_name
     path.parent.mkdir()
@@ -135,11 +151,11 @@ def test_file_that_keras_already_fetched_is_checked_and_used(server, tmp_path):
     assert server.requests == []
 
 
-def test_threads_that_ask_at_once_wait_for_one_download(server, tmp_path):
+def test_threads_that_ask_at_once_wait_for_one_download(server: Server, tmp_path: Path) -> None:
     wanted, barrier = checkpoint(server), threading.Barrier(5)
     server.may_answer.clear()
 
-    def fetch(_):
+    def fetch(_: object) -> bytes:
         barrier.wait()
         return downloads.fetch(wanted).read_bytes()
 
@@ -164,7 +180,9 @@ print(len(downloads.fetch(wanted).read_bytes()), flush=True)
 """
 
 
-def test_processes_that_ask_at_once_wait_for_one_download(server, tmp_path, monkeypatch):
+def test_processes_that_ask_at_once_wait_for_one_download(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = checkpoint(server)
     monkeypatch.setenv("KERAS_BACKEND", "numpy")  # the quickest to import
     command = [sys.executable, "-c", FETCH, wanted.url]
@@ -185,11 +203,11 @@ def test_processes_that_ask_at_once_wait_for_one_download(server, tmp_path, monk
     assert {file.name for file in (tmp_path / "models").iterdir()} == {wanted.file_name, f"{wanted.file_name}.sha256"}
 
 
-def test_a_failed_download_leaves_the_next_in_line_to_try(server):
+def test_a_failed_download_leaves_the_next_in_line_to_try(server: Server) -> None:
     wanted, barrier = checkpoint(server), threading.Barrier(3)
     server.answer = (None, 0)
 
-    def fetch(_):
+    def fetch(_: object) -> str:
         barrier.wait()
         return refusal(wanted)
 
@@ -199,7 +217,9 @@ def test_a_failed_download_leaves_the_next_in_line_to_try(server):
 
 
 @pytest.mark.parametrize("record", [b"\xff\xfe not text", SHA256.upper().encode(), b""])
-def test_a_record_beside_a_file_never_stands_for_the_publishers_hash(server, record, tmp_path):
+def test_a_record_beside_a_file_never_stands_for_the_publishers_hash(
+    server: Server, record: bytes, tmp_path: Path
+) -> None:
     altered = b"W" + CONTENT[1:]
     wanted = checkpoint(server)
     path = tmp_path / "models" / wanted.file_name

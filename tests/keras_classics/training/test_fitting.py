@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from keras_classics.datasets.parts import Part
+from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
 from keras_classics.training import fitting
-from keras_classics.training.checkpoint import Checkpoint
+from keras_classics.training.checkpoint import Checkpoint, History
 
 
 @pytest.mark.backends
-def test_training_learns(digits, network):
+def test_training_learns(digits: Dataset, network: Callable[..., keras.Model]) -> None:
     model = network()
     history = fitting.fit(model, digits, epochs=8, progress=False)
     assert history["loss"][-1] < history["loss"][0] / 3
@@ -24,7 +27,9 @@ def test_training_learns(digits, network):
 
 
 @pytest.mark.backends
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(few_digits, network, same):
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    few_digits: Dataset, network: Callable[..., keras.Model], same: Callable[[keras.Model, keras.Model], bool]
+) -> None:
     models = []
     for seed in (1, 1, 2):
         models.append(network(seed=seed))
@@ -35,14 +40,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(few_digits, n
 
 @pytest.mark.backends
 @pytest.mark.parametrize("count", [1, 255, 256, 257])
-def test_accuracy_counts_every_image_once(digits, count, network):
+def test_accuracy_counts_every_image_once(digits: Dataset, count: int, network: Callable[..., keras.Model]) -> None:
     model, part = network(), Part(digits.train.labels[:count], digits.train.source)
     scores = keras.ops.convert_to_numpy(model(part.images(), training=False))
     assert fitting.accuracy(model, part) == np.mean(scores.argmax(1) == part.labels)
 
 
 @pytest.mark.backends
-def test_logits_and_probabilities_are_trained_alike(few_digits, network):
+def test_logits_and_probabilities_are_trained_alike(few_digits: Dataset, network: Callable[..., keras.Model]) -> None:
     histories = []
     for activation in ("softmax", None):
         histories.append(fitting.fit(network(activation), few_digits, epochs=2, learning_rate=1e-3, progress=False))
@@ -51,12 +56,14 @@ def test_logits_and_probabilities_are_trained_alike(few_digits, network):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_computes_in_16_bits_and_leaves_a_float32_model(few_digits, precision, tmp_path, network):
+def test_mixed_precision_computes_in_16_bits_and_leaves_a_float32_model(
+    few_digits: Dataset, precision: Any, tmp_path: Path, network: Callable[..., keras.Model]
+) -> None:
     model = network()
     seen = []
 
     class Looking(Checkpoint):
-        def save(self, model, history):
+        def save(self, model: keras.Model, history: History) -> None:
             seen.extend(layer.compute_dtype for layer in model.layers)
 
     history = fitting.fit(
@@ -77,7 +84,7 @@ def test_mixed_precision_computes_in_16_bits_and_leaves_a_float32_model(few_digi
     np.testing.assert_allclose(fitting.predict(model, few_digits.validation), expected, atol=1e-5)
 
 
-def test_batch_normalization_bears_a_larger_rate(network):
+def test_batch_normalization_bears_a_larger_rate(network: Callable[..., keras.Model]) -> None:
     plain = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
     assert fitting.default_learning_rate(network()) > fitting.default_learning_rate(plain)
 
@@ -92,13 +99,15 @@ def test_batch_normalization_bears_a_larger_rate(network):
         ({"epochs": 2, "learning_rate": 1e30}, r"the loss is (nan|inf) in epoch \d; use a lower learning rate"),
     ],
 )
-def test_senseless_arguments_are_refused(few_digits, arguments, message, network):
+def test_senseless_arguments_are_refused(
+    few_digits: Dataset, arguments: Any, message: str, network: Callable[..., keras.Model]
+) -> None:
     with pytest.raises(InputError, match=message):
         fitting.fit(network(), few_digits, progress=False, **arguments)
 
 
-def test_a_model_that_does_not_fit_the_data_is_refused(few_digits):
-    def model(shape, classes, outputs=1):
+def test_a_model_that_does_not_fit_the_data_is_refused(few_digits: Dataset) -> None:
+    def model(shape: tuple[int, ...], classes: int, outputs: int = 1) -> keras.Model:
         image = keras.layers.Input(shape)
         heads = [keras.layers.Dense(classes + i)(keras.layers.Flatten()(image)) for i in range(outputs)]
         return keras.Model(image, heads, name="odd")
@@ -114,9 +123,11 @@ def test_a_model_that_does_not_fit_the_data_is_refused(few_digits):
 
 
 @pytest.mark.backends
-def test_an_image_that_vanishes_during_training_is_named(few_digits, network):
+def test_an_image_that_vanishes_during_training_is_named(
+    few_digits: Dataset, network: Callable[..., keras.Model]
+) -> None:
     class Vanishing:
-        def pixels(self, indices):
+        def pixels(self, indices: np.ndarray) -> np.ndarray:
             raise InputError("gone.png cannot be read as an image")
 
     broken = replace(few_digits, train=Part(few_digits.train.labels, Vanishing()))

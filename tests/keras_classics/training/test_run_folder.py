@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -20,7 +21,7 @@ from keras_classics.training import fitting
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 
 
-def test_a_run_leaves_these_files_and_no_others(run):
+def test_a_run_leaves_these_files_and_no_others(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
         "history.csv",
         "history.png",
@@ -36,7 +37,7 @@ def test_a_run_leaves_these_files_and_no_others(run):
     }
 
 
-def test_the_record_agrees_with_the_model_beside_it(run):
+def test_the_record_agrees_with_the_model_beside_it(run: Path) -> None:
     record = json.loads((run / "run.json").read_text())
     digits = data.load("digits", (16, 16, 1))
     model = weights.load_model(run / "model.keras")
@@ -51,12 +52,14 @@ def test_the_record_agrees_with_the_model_beside_it(run):
     assert float(rows[-1]["val_accuracy"]) == record["validation_accuracy"]
 
 
-def test_a_saved_model_holds_no_optimizer(run):
+def test_a_saved_model_holds_no_optimizer(run: Path) -> None:
     model = weights.load_model(run / "model.keras")
     assert (run / "model.keras").stat().st_size < 1.5 * 4 * model.count_params() + 50_000
 
 
-def test_an_output_that_cannot_be_written_to_is_told_before_training(tmp_path, complaint):
+def test_an_output_that_cannot_be_written_to_is_told_before_training(
+    tmp_path: Path, complaint: Callable[[list[str]], str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     error = complaint([*SMALL, "--output", str(tmp_path / "file")])
     assert f"{tmp_path / 'file'}: File exists; a file stands where a folder is needed" in error
@@ -66,11 +69,13 @@ def test_an_output_that_cannot_be_written_to_is_told_before_training(tmp_path, c
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("name", ["checkpoint.npz", "model.keras"])
-def test_a_full_disk_leaves_the_old_model(name, tmp_path, monkeypatch, complaint):
+def test_a_full_disk_leaves_the_old_model(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: Callable[[list[str]], str]
+) -> None:
     (tmp_path / "model.keras").write_text("an earlier model")
     make = files._make
 
-    def make_on_a_full_disk(path):
+    def make_on_a_full_disk(path: Path) -> None:
         if path.name.startswith(f".{Path(name).stem}."):
             path.symlink_to("/dev/full")
         else:
@@ -100,7 +105,7 @@ sys.exit(train.main(sys.argv[1:]))
 
 
 @pytest.fixture
-def waiting_training(tmp_path):
+def waiting_training(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that trains into `tmp_path`, and goes on when a line is written to it."""
     command = [sys.executable, "-c", WAITING_TRAINING, *SMALL, "--epochs", "1", "--output", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -111,7 +116,9 @@ def waiting_training(tmp_path):
             process.kill()
 
 
-def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(waiting_training, tmp_path, complaint):
+def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(
+    waiting_training: subprocess.Popen[str], tmp_path: Path, complaint: Callable[[list[str]], str]
+) -> None:
     error = complaint([*SMALL, "--epochs", "2", "--output", str(tmp_path)])
     assert f"another training writes to {tmp_path}; wait until it has ended or choose another folder" in error
     waiting_training.communicate("\n")
@@ -120,7 +127,7 @@ def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(wait
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_training_that_was_killed_holds_no_folder(waiting_training, tmp_path):
+def test_a_training_that_was_killed_holds_no_folder(waiting_training: subprocess.Popen[str], tmp_path: Path) -> None:
     waiting_training.kill()
     waiting_training.wait()
     assert train.main([*SMALL, "--epochs", "1", "--output", str(tmp_path)]) == 0

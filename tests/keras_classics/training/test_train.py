@@ -7,23 +7,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import keras
 import pytest
 
 from keras_classics import train, weights
-from keras_classics.training.checkpoint import Checkpoint
+from keras_classics.training.checkpoint import Checkpoint, History
 
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 
 
-def test_training_goes_on_from_a_keras_file(run, tmp_path):
+def test_training_goes_on_from_a_keras_file(run: Path, tmp_path: Path) -> None:
     arguments = [str(run / "model.keras"), "--data", "digits", "--epochs", "1", "--learning-rate", "1e-9"]
     assert train.main([*arguments, "--output", str(tmp_path)]) == 0
     before, after = (json.loads((folder / "run.json").read_text()) for folder in (run, tmp_path))
     assert after["test_accuracy"] == before["test_accuracy"]
 
 
-def test_constructor_arguments_and_weights_reach_the_model(run, tmp_path):
+def test_constructor_arguments_and_weights_reach_the_model(run: Path, tmp_path: Path) -> None:
     arguments = [*SMALL, "--epochs", "1", "--learning-rate", "1e-9", "--weights", str(run / "model.keras")]
     assert train.main([*arguments, "--model-argument", "name=mine", "--output", str(tmp_path)]) == 0
     assert weights.load_model(tmp_path / "model.keras").name == "mine"
@@ -32,13 +36,17 @@ def test_constructor_arguments_and_weights_reach_the_model(run, tmp_path):
 
 
 def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result(
-    run, tmp_path, monkeypatch, capsys, same
-):
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    same: Callable[[keras.Model, keras.Model], bool],
+) -> None:
     arguments = [*SMALL, "--epochs", "2", "--output", str(tmp_path)]
     (tmp_path / "model.keras").write_text("an earlier model")
     save = Checkpoint.save
 
-    def save_then_interrupt(self, model, history):
+    def save_then_interrupt(self: Checkpoint, model: keras.Model, history: History) -> None:
         save(self, model, history)
         signal.raise_signal(signal.SIGINT)
 
@@ -57,7 +65,9 @@ def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result
     assert not (tmp_path / "checkpoint.npz").exists()
 
 
-def test_resuming_a_finished_run_trains_nothing(run, monkeypatch, capsys):
+def test_resuming_a_finished_run_trains_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(train, "fit", None)
     assert train.main([*SMALL, "--epochs", "2", "--output", str(run), "--resume"]) == 0
     assert "holds this training's result already" in capsys.readouterr().out
@@ -87,13 +97,15 @@ def test_resuming_a_finished_run_trains_nothing(run, monkeypatch, capsys):
         (["none.keras", "--weights", "x"], "go with a model's name"),
     ],
 )
-def test_bad_input_is_told_in_one_line(arguments, message, tmp_path, complaint):
+def test_bad_input_is_told_in_one_line(
+    arguments: Any, message: str, tmp_path: Path, complaint: Callable[[list[str]], str]
+) -> None:
     assert message in complaint([*arguments, "--output", str(tmp_path / "out")])
     assert not any((tmp_path / "out").rglob("*"))
 
 
 @pytest.mark.slow
-def test_devices_share_batches_of_any_size(tmp_path):
+def test_devices_share_batches_of_any_size(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     command = [sys.executable, "-m", "keras_classics.train", *SMALL, "--epochs", "2", "--output", str(tmp_path)]
