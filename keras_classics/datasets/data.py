@@ -114,9 +114,9 @@ FASHION_FILES = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-# Keras fetches them from here.
+# Keras fetches Fashion-MNIST's files from this address.
 FASHION_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-# Debian's package dataset-fashion-mnist puts them here.
+# Debian's package dataset-fashion-mnist installs the four files into this folder.
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
