@@ -55,7 +55,8 @@ def export(name: str, worker) -> Iterator:
     import keras
 
     from export import FineTuning, export_tflite
-    from keras_classics import data, train
+    from keras_classics import train
+    from keras_classics.datasets import data
 
     digits = data.load("mnist")
     model = keras.saving.load_model(OUTPUT / name / "model.keras")

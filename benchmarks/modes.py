@@ -27,7 +27,8 @@ from random_weights import live_in
 import keras_classics as kc
 from export import FineTuning, Worker, export_tflite
 from export.data.samples import smooth_images
-from keras_classics import data, train
+from keras_classics import train
+from keras_classics.datasets import data
 from keras_classics.files import write_text
 
 TRAINED = ("lenet5", "mobilenet_v2")

@@ -32,7 +32,8 @@ from random_weights import live_in
 from export import GateError, export_tflite
 from export.tflite_file.interpreter import Interpreter
 from export.verification.accuracy import paired_drop
-from keras_classics import data, weights
+from keras_classics import weights
+from keras_classics.datasets import data
 from keras_classics.errors import InputError, command_line
 
 # name → pixels a side, input range

@@ -5,11 +5,10 @@ from keras_classics.cost import Cost, LayerCost, model_cost
 from keras_classics.features import features, inference_model
 from keras_classics.googlenet import GoogLeNet
 from keras_classics.lenet import LeNet5
-from keras_classics.losses import MaximumAPosteriori
 from keras_classics.mobilenet_v1 import MobileNetV1
 from keras_classics.mobilenet_v2 import MobileNetV2
+from keras_classics.pretrained.catalog import published_weights
 from keras_classics.pretrained.imagenet import decode_predictions, preprocessing_for
-from keras_classics.pretrained.published import published_weights
 from keras_classics.registry import create_model, list_models
 from keras_classics.resnet import (
     ResNet18,
@@ -23,6 +22,7 @@ from keras_classics.resnet import (
     ResNet110,
     ResNet152,
 )
+from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.vgg import VGG11, VGG13, VGG16, VGG19
 
 __all__ = [

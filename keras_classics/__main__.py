@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.table import Table
 
 from keras_classics import registry, zoo
 from keras_classics.cost import model_cost
@@ -22,19 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cost.add_argument("--input-shape", nargs=3, type=int, metavar=("H", "W", "C"), help="default: the paper's")
     cost.add_argument("--classes", type=int, metavar="N", help="default: the paper's")
     cost.add_argument("--csv", metavar="FILE", help="write the rows there too")
-    given = parser.parse_args(arguments)
-    if given.command is None:
+    options = parser.parse_args(arguments)
+    if options.command is None:
         _print(zoo.zoo_table())
         return
-    chosen = {"input_shape": given.input_shape, "classes": given.classes}
-    model = registry.abstract_model(given.model, **{name: value for name, value in chosen.items() if value is not None})
-    result = model_cost(model)
-    _print(zoo.cost_table(given.model, result))
-    if given.csv:
-        result.write_csv(given.csv)
+    chosen = {"input_shape": options.input_shape, "classes": options.classes}
+    constructor_arguments = {name: value for name, value in chosen.items() if value is not None}
+    result = model_cost(registry.abstract_model(options.model, **constructor_arguments))
+    _print(zoo.cost_table(options.model, result))
+    if options.csv:
+        result.write_csv(options.csv)
 
 
-def _print(table: zoo.Table) -> None:
+def _print(table: Table) -> None:
     """Fit the terminal; in a file or pipe take the room that the table needs."""
     console = Console()
     Console(width=None if console.is_terminal else 200).print(table)

@@ -5,54 +5,23 @@ Every function takes and returns Keras tensors in the data format of `keras.conf
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import layers
 
+from keras_classics.arguments import Padding, Pooling, Rectifier, Shape, channel_axis, image_shape, one_of
 from keras_classics.errors import InputError
-
-Shape = tuple[int | None, int | None, int]
-Pooling = Literal["avg", "max"] | None
-Padding = Literal["symmetric", "same"]
-Rectifier = Literal["relu", "relu6"]
-
-
-def channel_axis() -> int:
-    """Index of the channels in a batch of images: 3, or 1 under `channels_first`."""
-    return 3 if keras.config.image_data_format() == "channels_last" else 1
-
-
-def sides(input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-    """Height and width of a shape without batch axis, in the data format of `keras.config`."""
-    return tuple(input_shape[:2] if channel_axis() == 3 else input_shape[1:])
 
 
 def image_input(input_shape: Shape, minimum: int, include_top: bool = True) -> keras.KerasTensor:
     """An input of one image (no batch axis), refused where the network cannot work on it.
 
-    Args:
-        input_shape: (height, width, channels), or (channels, height, width) under
-            `channels_first`. Height and width may be None without a top.
-        minimum: the smallest height and width, in pixels, that the network's strides leave.
-
-    Raises:
-        ValueError: the shape is not three positive integers or is too small.
+    Takes and raises what `arguments.image_shape` does.
     """
-    order = "height, width, channels" if channel_axis() == 3 else "channels, height, width"
-    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
-    if len(shape) != 3 or not all(size is None or (isinstance(size, int) and size > 0) for size in shape):
-        raise InputError(f"input_shape is {input_shape!r}; it takes ({order}), three positive integers")
-    height_width, channels = sides(shape), shape[channel_axis() - 1]
-    if channels is None or (include_top and None in height_width):
-        raise InputError(f"input_shape is {input_shape!r}; only include_top=False leaves height and width open")
-    if any(side is not None and side < minimum for side in height_width):
-        given = "×".join(map(str, height_width))
-        raise InputError(f"input of {given} pixels is too small; this network takes at least {minimum}×{minimum}")
-    return layers.Input(shape, name="image")
+    return layers.Input(image_shape(input_shape, minimum, include_top), name="image")
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -62,20 +31,6 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def positive(name: str, value: float) -> float:
-    """`value`, refused unless it is a finite number above zero."""
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise InputError(f"{name} is {value!r}; it takes a number above 0")
-    return value
-
-
-def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
-    """Refuse a `value` that is not among `known`."""
-    known = tuple(known)
-    if value not in known:
-        raise InputError(f"{name} is {value!r}; it takes {' or '.join(map(repr, known))}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from keras_classics.files import replacing
 from keras_classics.graph import Call, Walk, walk
 
 BYTES_PER_ELEMENT = 4
+"""An activation is counted as a float32, of four bytes."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _macs(call: Call) -> int:
     """
     layer = call.operation
     if hasattr(layer, "macs"):
-        return layer.macs(call.inputs[0].shape, call.outputs[0].shape)
+        own: int = layer.macs(call.inputs[0].shape, call.outputs[0].shape)
+        return own
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
 
     def positions(shape: tuple[Any, ...]) -> int:
@@ -129,15 +131,15 @@ def _macs(call: Call) -> int:
 
     output = call.outputs[0].shape
     if isinstance(layer, layers.Dense):
-        return math.prod(layer.kernel.shape) * _elements(output[1:-1])
+        return _scalars([layer.kernel]) * _elements(output[1:-1])
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
-        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-        return positions(output) * sum(math.prod(kernel.shape) for kernel in kernels)
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
+        return positions(output) * _scalars(kernels)
     if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose):
-        return positions(call.inputs[0].shape) * math.prod(layer.kernel.shape)
+        return positions(call.inputs[0].shape) * _scalars([layer.kernel])
     convolutions = layers.Conv1D | layers.Conv2D | layers.Conv3D | layers.DepthwiseConv1D | layers.DepthwiseConv2D
     if isinstance(layer, convolutions):
-        return positions(output) * math.prod(layer.kernel.shape)
+        return positions(output) * _scalars([layer.kernel])
     return 0
 
 
@@ -162,4 +164,4 @@ def _elements(shape: tuple[int | None, ...]) -> int:
 
 
 def _scalars(variables: list[keras.Variable]) -> int:
-    return sum(math.prod(variable.shape) for variable in variables)
+    return sum(_elements(variable.shape) for variable in variables)

@@ -35,6 +35,7 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
+# What to do about each way in which a file system refuses.
 _MENDS = {
     errno.ENOSPC: "free some space there or choose another folder",
     errno.EDQUOT: "free some space there or choose another folder",

@@ -47,10 +47,10 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 
 def _last_of_stage(maps: list[keras.Layer], stage: str) -> keras.KerasTensor:
-    found = [layer.output for layer in maps if layer.name == stage or layer.name.startswith(f"{stage}_")]
-    if not found:
+    outputs = [layer.output for layer in maps if layer.name == stage or layer.name.startswith(f"{stage}_")]
+    if not outputs:
         raise InputError(f"no layer of feature maps is called {stage!r} or {stage + '_…'!r}; see model.summary()")
-    return found[-1]
+    return outputs[-1]
 
 
 def _last_by_stride(maps: list[keras.Layer]) -> dict[int, keras.KerasTensor]:

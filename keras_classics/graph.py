@@ -66,11 +66,11 @@ def walk(model: keras.Model) -> Walk:
         count += 1
         return Tensor(count - 1, tuple(tensor.shape), str(tensor.dtype))
 
-    def visit(graph: keras.Model, given: list[Tensor], scope: tuple[str, ...]) -> list[Tensor]:
-        known = {id(tensor): value for tensor, value in zip(graph.inputs, given, strict=True)}
+    def visit(graph: keras.Model, arguments: list[Tensor], scope: tuple[str, ...]) -> list[Tensor]:
+        known = {id(tensor): value for tensor, value in zip(graph.inputs, arguments, strict=True)}
         for node in _nodes(graph):
-            arguments = node.arguments
-            args, kwargs = _resolved(arguments.args, known.__getitem__), _resolved(arguments.kwargs, known.__getitem__)
+            args = _resolved(node.arguments.args, known.__getitem__)
+            kwargs = _resolved(node.arguments.kwargs, known.__getitem__)
             inputs = tuple(known[id(tensor)] for tensor in node.input_tensors)
             if is_graph(node.operation):
                 outputs = visit(node.operation, list(inputs), (*scope, node.operation.name))

@@ -36,7 +36,8 @@ class ImageLayer(layers.Layer):
         return ops.reshape(values, (1, 1, 1, -1) if self.channel_axis == 3 else (1, -1, 1, 1))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"data_format": self.data_format}
+        config: dict[str, Any] = super().get_config()
+        return config | {"data_format": self.data_format}
 
 
 @registered
@@ -68,7 +69,8 @@ class LocalResponseNormalization(ImageLayer):
         """The kernel, (1, 1, channels, channels): alpha where two channels are near, else 0."""
         index = np.arange(channels)
         near = np.abs(index[:, None] - index[None, :]) <= self.size // 2
-        return (self.alpha * near).astype("float32")[None, None]
+        kernel: np.ndarray = (self.alpha * near).astype("float32")
+        return kernel[None, None]
 
     def call(self, inputs: Any) -> Any:
         x = ops.cast(inputs, "float32") if self.compute_dtype in ("float16", "bfloat16") else inputs
@@ -276,4 +278,5 @@ class EuclideanRadialBasisFunction(layers.Layer):
         return self.codes.size
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"codes": self.codes.tolist()}
+        config: dict[str, Any] = super().get_config()
+        return config | {"codes": self.codes.tolist()}

@@ -10,10 +10,13 @@ import os
 import keras
 
 from keras_classics import blocks
-from keras_classics.constructor import constructor
+from keras_classics.arguments import Padding, Pooling, Rectifier, Shape, positive
+from keras_classics.pretrained.conversion import LayerNames, Names, normalized_pair
+from keras_classics.published import Architecture, Counts, published
 
-# Table 1: stride of the depthwise and filters of the pointwise convolution of each pair.
+# Table 1: filters of the first, full convolution.
 STEM = 32
+# Table 1: stride of the depthwise and filters of the pointwise convolution of each pair.
 BLOCKS = [
     (1, 64),
     (2, 128),
@@ -31,52 +34,75 @@ BLOCKS = [
 ]
 
 
-@constructor
+def keras_names() -> Names:
+    """`conv_dw_N` and `conv_pw_N`; the classifier is a 1×1 convolution."""
+    names = normalized_pair("stem", "conv1", "conv1_bn") | {"predictions": "conv_preds"}
+    for block in range(1, len(BLOCKS) + 1):
+        names |= normalized_pair(f"block{block}_depthwise", f"conv_dw_{block}", f"conv_dw_{block}_bn")
+        names |= normalized_pair(f"block{block}_pointwise", f"conv_pw_{block}", f"conv_pw_{block}_bn")
+    return names
+
+
+MOBILENET_V1 = Architecture(
+    "mobilenet_v1",
+    "Howard et al. 2017, MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+    Counts(4_253_864, 4_231_976, 568_740_352),
+    minimum_size=1,
+    small_image_arguments={"alpha": 0.25, "stem_stride": 1},
+    layer_names=LayerNames(keras_applications=keras_names),
+)
+
+
+@published(MOBILENET_V1)
 def MobileNetV1(
-    input_shape: blocks.Shape = (224, 224, 3),
+    input_shape: Shape = (224, 224, 3),
     classes: int = 1000,
     weights: str | os.PathLike[str] | None = None,
     include_top: bool = True,
-    pooling: blocks.Pooling = None,
+    pooling: Pooling = None,
     classifier_activation: str | None = "softmax",
     name: str = "mobilenet_v1",
     *,
     alpha: float = 1.0,
     stem_stride: int = 2,
-    activation: blocks.Rectifier = "relu6",
+    activation: Rectifier = "relu6",
     dropout: float = 1e-3,
     epsilon: float = 1e-3,
     batch_norm_momentum: float = 0.9,
-    padding: blocks.Padding = "same",
+    padding: Padding = "same",
 ) -> keras.Model:
     """MobileNetV1, Table 1: a stem and 13 depthwise separable convolutions (section 3.1).
 
-    By default 4,253,864 parameters (4,231,976 trainable) and 569M multiply-accumulates.
+    $counts
+
     Layers are named `stem_*`, `blockB_{depthwise,pointwise}_{conv,norm,relu}`, `predictions`.
     The classifier is a dense layer, with the weights of keras.applications' 1×1 convolution.
 
     Args:
-        input_shape: height, width, channels; any size from 1×1 up. Other resolutions than 224 are
-            the paper's resolution multiplier (section 3.4).
-        classes: length of the output.
-        weights: None, the name of published weights or a file.
-        include_top: without it the model ends at the last pointwise convolution (7×7×1024).
-        pooling: without a top: None, "avg" or "max" over height and width.
-        classifier_activation: of the output layer; None for logits.
+        input_shape: $input_shape
+            Any size from 1×1 up. Other resolutions than 224 are the paper's resolution multiplier
+            (section 3.4).
+        classes: $classes
+        weights: $weights
+        include_top: $include_top Without it the model ends at the last pointwise convolution (7×7×1024).
+        pooling: $pooling
+        classifier_activation: $classifier_activation
+        name: $name
         alpha: width multiplier (section 3.3), above 0; products are rounded down.
-        stem_stride: 2, or 1 to keep resolution on small images.
+        stem_stride: $stem_stride
         activation: "relu6" as published, or the paper's "relu".
         dropout: rate before the classifier.
-        epsilon, batch_norm_momentum: of every batch normalization.
-        padding: of strided convolutions, "same" (TensorFlow's) or "symmetric" (PyTorch's).
+        epsilon: $epsilon
+        batch_norm_momentum: $batch_norm_momentum
+        padding: $padding
 
     Returns:
-        A functional model, (batch, height, width, channels) → (batch, classes).
+        $returns
 
     Raises:
-        ValueError: an argument that cannot be used; the message says what can.
+        $raises
     """
-    blocks.positive("alpha", alpha)
+    positive("alpha", alpha)
     convolution = blocks.Convolution(activation, epsilon=epsilon, momentum=batch_norm_momentum, padding=padding)
     top = blocks.Top(include_top, pooling, classes, classifier_activation)
     image = blocks.image_input(input_shape, minimum=1, include_top=include_top)

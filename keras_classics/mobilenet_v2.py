@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import keras
 from keras import layers
 
 from keras_classics import blocks
-from keras_classics.constructor import constructor
+from keras_classics.arguments import Padding, Pooling, Shape, channel_axis, positive
+from keras_classics.pretrained.conversion import LayerNames, Names, normalized_pair
+from keras_classics.published import Architecture, Counts, published
 
 # Table 2: expansion t, output channels c, repeats n, stride s of the first repeat.
 BOTTLENECKS = [
@@ -20,16 +23,59 @@ BOTTLENECKS = [
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 ]
+# Table 2: filters of the first convolution and of the last 1×1 convolution.
 STEM, LAST = 32, 1280
 
 
-@constructor
+def residual_names() -> Iterator[tuple[str, bool]]:
+    """Each inverted residual's name, and whether it expands."""
+    for stage, (expansion, _, repeats, _) in enumerate(BOTTLENECKS, start=1):
+        for block in range(1, repeats + 1):
+            yield f"stage{stage}_block{block}", expansion != 1
+
+
+def torchvision_names() -> Names:
+    """`features` are numbered from the stem to the last convolution, blocks without expansion have a part less."""
+    names = {"predictions": "classifier.1"} | normalized_pair("stem", "features.0.0", "features.0.1")
+    index = 1
+    for index, (ours, expands) in enumerate(residual_names(), start=1):
+        theirs = f"features.{index}.conv"
+        if expands:
+            names |= normalized_pair(f"{ours}_expand", f"{theirs}.0.0", f"{theirs}.0.1")
+        part = 1 if expands else 0
+        names |= normalized_pair(f"{ours}_depthwise", f"{theirs}.{part}.0", f"{theirs}.{part}.1")
+        names |= normalized_pair(f"{ours}_project", f"{theirs}.{part + 1}", f"{theirs}.{part + 2}")
+    return names | normalized_pair("last", f"features.{index + 1}.0", f"features.{index + 1}.1")
+
+
+def keras_names() -> Names:
+    """`block_N_PART` with N from 1 for the second block; the first is `expanded_conv`."""
+    names = {"predictions": "predictions"}
+    names |= normalized_pair("stem", "Conv1", "bn_Conv1") | normalized_pair("last", "Conv_1", "Conv_1_bn")
+    for number, (ours, _) in enumerate(residual_names()):
+        theirs = f"block_{number}" if number else "expanded_conv"
+        for part in ("expand", "depthwise", "project"):
+            names |= normalized_pair(f"{ours}_{part}", f"{theirs}_{part}", f"{theirs}_{part}_BN")
+    return names
+
+
+MOBILENET_V2 = Architecture(
+    "mobilenet_v2",
+    "Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+    Counts(3_538_984, 3_504_872, 300_774_272),
+    minimum_size=1,
+    small_image_arguments={"alpha": 0.35, "stem_stride": 1},
+    layer_names=LayerNames(torchvision=torchvision_names, keras_applications=keras_names),
+)
+
+
+@published(MOBILENET_V2)
 def MobileNetV2(
-    input_shape: blocks.Shape = (224, 224, 3),
+    input_shape: Shape = (224, 224, 3),
     classes: int = 1000,
     weights: str | os.PathLike[str] | None = None,
     include_top: bool = True,
-    pooling: blocks.Pooling = None,
+    pooling: Pooling = None,
     classifier_activation: str | None = "softmax",
     name: str = "mobilenet_v2",
     *,
@@ -38,36 +84,39 @@ def MobileNetV2(
     dropout: float = 0.2,
     epsilon: float = 1e-5,
     batch_norm_momentum: float = 0.9,
-    padding: blocks.Padding = "symmetric",
+    padding: Padding = "symmetric",
 ) -> keras.Model:
     """MobileNetV2, Table 2: a stem, 17 inverted residuals with linear bottlenecks, a classifier.
 
-    By default 3,538,984 parameters (3,504,872 trainable) and 301M multiply-accumulates.
+    $counts
+
     Layers are named `stem_*`, `stageS_blockB_{expand,depthwise,project}_*` with S the row of the
     table and B the repeat, `last_*` and `predictions`.
 
     Args:
-        input_shape: height, width, channels; any size from 1×1 up (from 32×32 on every stride
-            halves something).
-        classes: length of the output.
-        weights: None or a file (`.keras`, `.weights.h5`).
-        include_top: without it the model ends at the last 1×1 convolution.
-        pooling: without a top: None, "avg" or "max" over height and width.
-        classifier_activation: of the output layer; None for logits.
+        input_shape: $input_shape
+            Any size from 1×1 up (from 32×32 on every stride halves something).
+        classes: $classes
+        weights: $weights
+        include_top: $include_top Without it the model ends at the last 1×1 convolution.
+        pooling: $pooling
+        classifier_activation: $classifier_activation
+        name: $name
         alpha: width multiplier (section 4, "Trade-off hyper parameters"), above 0. Channels are
             rounded to multiples of 8; the last convolution is never narrowed.
-        stem_stride: 2, or 1 to keep resolution on small images.
+        stem_stride: $stem_stride
         dropout: rate before the classifier.
-        epsilon, batch_norm_momentum: of every batch normalization (torchvision's by default).
-        padding: of strided convolutions, "symmetric" (torchvision's) or "same" (TensorFlow's).
+        epsilon: $epsilon
+        batch_norm_momentum: $batch_norm_momentum
+        padding: $padding
 
     Returns:
-        A functional model, (batch, height, width, channels) → (batch, classes).
+        $returns
 
     Raises:
-        ValueError: an argument that cannot be used; the message says what can.
+        $raises
     """
-    blocks.positive("alpha", alpha)
+    positive("alpha", alpha)
     convolution = blocks.Convolution("relu6", epsilon=epsilon, momentum=batch_norm_momentum, padding=padding)
     top = blocks.Top(include_top, pooling, classes, classifier_activation)
     image = blocks.image_input(input_shape, minimum=1, include_top=include_top)
@@ -85,7 +134,7 @@ def inverted_residual(
     convolution: blocks.Convolution, x: keras.KerasTensor, expansion: int, filters: int, stride: int, name: str
 ) -> keras.KerasTensor:
     """Table 1: expand 1×1, depthwise 3×3, project 1×1 without activation; add where shapes agree."""
-    shortcut, channels = x, x.shape[blocks.channel_axis()]
+    shortcut, channels = x, x.shape[channel_axis()]
     if expansion != 1:
         x = convolution(x, expansion * channels, kernel_size=1, name=f"{name}_expand")
     x = convolution.depthwise(x, stride=stride, name=f"{name}_depthwise")

@@ -14,9 +14,12 @@ from typing import Any
 
 import keras
 
-from keras_classics import data, devices, registry, run_folder, weights
+from keras_classics import registry, weights
+from keras_classics.datasets import data
+from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.errors import ArgumentParser, InputError, command_line
-from keras_classics.fitting import (
+from keras_classics.training import devices, run_folder
+from keras_classics.training.fitting import (
     BATCH_NORM_LEARNING_RATE,
     BATCH_SIZE,
     LEARNING_RATE,
@@ -26,7 +29,6 @@ from keras_classics.fitting import (
     default_learning_rate,
     fit,
 )
-from keras_classics.parts import Dataset, Shape
 
 __all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main"]
 
@@ -89,7 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.module:
         _import(options.module)
     output = options.output or Path("runs") / Path(options.model).stem
-    run_folder.prepare(output)
+    with run_folder.reserved(output):
+        _train(options, output)
+
+
+def _train(options: argparse.Namespace, output: Path) -> None:
     with devices.every_device():
         model, dataset = _model_and_data(options)
         recipe = dict(

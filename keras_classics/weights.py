@@ -12,8 +12,10 @@ from pathlib import Path
 import keras
 
 from keras_classics.errors import InputError
-from keras_classics.pretrained import applications, conversion, downloads, published, selection, torch_files
+from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
+from keras_classics.pretrained.conversion import LayerNames, Names
 
+# What ends in one of these is the path of a file, and the name of published weights otherwise.
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
 
@@ -38,8 +40,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], given: published.Arguments, defaults: published.Arguments
-) -> tuple[Path, published.Arguments]:
+    architecture: str, weights: str | os.PathLike[str], passed: catalog.Arguments, defaults: catalog.Arguments
+) -> tuple[Path, catalog.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
     Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
@@ -50,26 +52,35 @@ def resolve(
         architecture: the registry's name.
         weights: the name of published weights, or a file: `.keras`, `.weights.h5`, torchvision's
             `.pth` or keras.applications' `.h5`.
-        given: the arguments that the caller passed, by name.
+        passed: the arguments that the caller passed, by name.
         defaults: those of the constructor.
 
     Raises:
         ValueError: there are no such weights, they need other arguments, or cannot be fetched.
     """
     if not os.fspath(weights).endswith(SUFFIXES):
-        checkpoint = selection.select(architecture, os.fspath(weights), given, defaults)
-        return downloads.fetch(checkpoint), {**checkpoint.arguments, **given}
+        checkpoint = selection.select(architecture, os.fspath(weights), passed, defaults)
+        return downloads.fetch(checkpoint), {**checkpoint.arguments, **passed}
     path = _existing(weights)
     publisher = _publisher(path)
-    conventions = published.conventions(architecture, publisher) if publisher else {}
-    return path, {**conventions, **given}
+    conventions = catalog.conventions(architecture, publisher) if publisher else {}
+    return path, {**conventions, **passed}
 
 
-def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, alpha: float = 1.0) -> None:
+def load(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    architecture: str,
+    layer_names: LayerNames,
+    alpha: float = 1.0,
+) -> None:
     """Load the weights in a file into `model`, in place.
 
     Args:
-        architecture: the model's name in the registry, under which publishers' names are known.
+        model: one that was built as the weights need it.
+        path: of a file that `resolve` names.
+        architecture: the model's name in the registry.
+        layer_names: what publishers call its layers.
         alpha: its width multiplier, if it has one.
 
     Raises:
@@ -78,11 +89,13 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
     path = _existing(path)
     publisher = _publisher(path)
     if publisher == "torchvision":
-        conversion.from_torchvision(model, architecture, torch_files.read(path))
+        names = _names(layer_names, model, architecture, publisher)
+        conversion.from_torchvision(model, names, torch_files.read(path))
     elif publisher == "keras.applications":
+        names = _names(layer_names, model, architecture, publisher)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
-        conversion.from_keras_applications(model, architecture, tensors)
+        conversion.from_keras_applications(model, names, tensors)
     elif path.suffix == ".keras":
         _copy(load_model(path), model, path)
     else:
@@ -93,7 +106,21 @@ def load(model: keras.Model, path: str | os.PathLike[str], architecture: str, al
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
 
 
-def _publisher(path: Path) -> published.Publisher | None:
+def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publisher: catalog.Publisher) -> Names:
+    """What `publisher` calls the layers of `model`. Raises ValueError where it has no such network."""
+    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    if publisher == "keras.applications":
+        names = layer_names.keras_applications
+    elif normalized and layer_names.torchvision_batch_norm:
+        names = layer_names.torchvision_batch_norm
+    else:
+        names = layer_names.torchvision
+    if names is None:
+        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
+    return names()
+
+
+def _publisher(path: Path) -> catalog.Publisher | None:
     """Whose file this is; None for one of ours."""
     if path.suffix == ".pth":
         return "torchvision"
@@ -103,10 +130,10 @@ def _publisher(path: Path) -> published.Publisher | None:
 
 
 def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
-    given, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
-    if given != wanted:
-        odd = next((f"{a} where {b} is needed" for a, b in zip(given, wanted, strict=False) if a != b), None)
-        detail = f"a weight of shape {odd}" if odd else f"{len(given)} weights, {len(wanted)} are needed"
+    shapes, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
+    if shapes != wanted:
+        odd = next((f"{a} where {b} is needed" for a, b in zip(shapes, wanted, strict=False) if a != b), None)
+        detail = f"a weight of shape {odd}" if odd else f"{len(shapes)} weights, {len(wanted)} are needed"
         raise InputError(f"{path} does not fit {target.name}: {detail}; build it as the saved model was built")
     target.set_weights(source.get_weights())
 

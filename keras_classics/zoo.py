@@ -9,7 +9,7 @@ from rich.table import Table
 
 from keras_classics import registry
 from keras_classics.cost import Cost
-from keras_classics.pretrained import published
+from keras_classics.pretrained import catalog
 
 
 def zoo_table() -> Table:
@@ -24,8 +24,8 @@ def zoo_table() -> Table:
             name,
             _authors(entry.paper),
             "×".join(map(str, entry.input_shape)),
-            f"{entry.parameters:,}",
-            f"{entry.macs:,}",
+            f"{entry.counts.parameters:,}",
+            f"{entry.counts.macs:,}",
             _top1(name),
             " ".join(registry.BACKENDS),
         )
@@ -62,7 +62,7 @@ def _authors(paper: str) -> str:
 
 def _top1(name: str) -> str:
     """Of the first published weights at full width."""
-    for checkpoint in published.published_weights(name):
+    for checkpoint in catalog.published_weights(name):
         if checkpoint.top1 is not None and checkpoint.arguments.get("alpha", 1.0) == 1.0:
             return f"{checkpoint.top1:.2f} %"
     return "–"

@@ -18,10 +18,11 @@ from export.data.samples import PartImages, balanced, smooth_images
 from export.errors import InputError
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
 from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, Clustering, FineTuning, Pruning
-from keras_classics import data, image_folder, preprocessing_for, registry, train, weights
+from keras_classics import preprocessing_for, registry, train, weights
+from keras_classics.datasets import data, image_folder
+from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
-from keras_classics.parts import Dataset, Shape
-from keras_classics.pretrained import published
+from keras_classics.pretrained import catalog
 
 DEFAULT_DATA = "mnist"
 MOST_CALIBRATION_IMAGES = 500
@@ -154,7 +155,7 @@ def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
 
 def _published_range(chosen: argparse.Namespace) -> InputRange | None:
     """What published weights were trained on; None for random ones and files."""
-    if chosen.weights not in published.names(chosen.model):
+    if chosen.weights not in catalog.names(chosen.model):
         return None
     preprocessing = preprocessing_for(chosen.model, chosen.weights)
     return InputRange.normalized(preprocessing.mean, preprocessing.std)

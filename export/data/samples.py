@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from export.errors import InputError
-from keras_classics.parts import Part, Shape
+from keras_classics.datasets.parts import Part, Shape
 
 Inputs = list[np.ndarray]
 BATCH = 64

@@ -17,7 +17,7 @@ from export.ir.graph import Graph
 from export.quantization.scales import Ranges, learnable
 from export.tflite_file.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
 from export.worker.wire import Arrays
-from keras_classics.augment import Augmentation
+from keras_classics.datasets.augment import Augmentation
 
 Batches = Iterable[tuple[Any, np.ndarray | None]]
 SCHEDULES = ("polynomial", "constant")

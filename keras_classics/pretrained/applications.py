@@ -14,9 +14,10 @@ import h5py
 import keras
 import numpy as np
 
-from keras_classics import blocks
+from keras_classics.arguments import Shape, channel_axis, sides
 from keras_classics.errors import InputError
 
+# Keras's constructor of each architecture.
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "mobilenet_v1": keras.applications.MobileNet,
     "mobilenet_v2": keras.applications.MobileNetV2,
@@ -26,8 +27,9 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": keras.applications.VGG16,
     "vgg19": keras.applications.VGG19,
 }
-# What names the first convolutions of these networks, and none of ours.
+# The first convolutions of these networks have these names, and those of ours do not.
 FIRST_LAYERS = frozenset(("conv1", "Conv1", "conv1_conv", "block1_conv1"))
+# Keras builds all of these networks for images of 224×224 pixels, and none for less than 32×32.
 SIZE, SMALLEST_SIZE = 224, 32
 
 
@@ -35,6 +37,7 @@ def read(path: Path, architecture: str, model: keras.Model, alpha: float = 1.0) 
     """The weights in an `.h5` or `.weights.h5` file of Keras's network, by LAYER/VARIABLE.
 
     Args:
+        path: of the file.
         architecture: its name in our registry.
         model: ours, which the weights are for; without a top, the file may have one or not.
         alpha: the width multiplier of a MobileNet.
@@ -76,7 +79,7 @@ def wrote(path: Path) -> bool:
         return False
 
 
-def _with_sides(shape: blocks.Shape, keep: bool) -> blocks.Shape:
+def _with_sides(shape: Shape, keep: bool) -> Shape:
     """`shape` with sides that Keras's networks accept: on them depends only what follows a flatten."""
-    height, width = (side if keep and side and side >= SMALLEST_SIZE else SIZE for side in blocks.sides(shape))
-    return (height, width, shape[2]) if blocks.channel_axis() == 3 else (shape[0], height, width)
+    height, width = (side if keep and side and side >= SMALLEST_SIZE else SIZE for side in sides(shape))
+    return (height, width, shape[2]) if channel_axis() == 3 else (shape[0], height, width)

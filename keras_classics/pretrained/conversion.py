@@ -5,22 +5,44 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from keras_classics import blocks
+from keras_classics.arguments import sides
 from keras_classics.errors import InputError
-from keras_classics.pretrained.names import KERAS_APPLICATIONS, TORCHVISION, Names
 
+Names = dict[str, str]
 Tensors = Mapping[str, np.ndarray]
 
-# Layers that a model without a top does not have.
+
+@dataclass(frozen=True)
+class LayerNames:
+    """What publishers call the layers of an architecture, {our layer: theirs}; None where they have no such network.
+
+    The dicts hold every layer that some form of the architecture has; a model may lack some of them.
+    `torchvision_batch_norm` is for networks that torchvision numbers otherwise with batch
+    normalization than without.
+    """
+
+    torchvision: Callable[[], Names] | None = None
+    torchvision_batch_norm: Callable[[], Names] | None = None
+    keras_applications: Callable[[], Names] | None = None
+
+
+def normalized_pair(ours: str, convolution: str, norm: str) -> Names:
+    """The names of a convolution and its batch normalization, which here are `OURS_conv` and `OURS_norm`."""
+    return {f"{ours}_conv": convolution, f"{ours}_norm": norm}
+
+
+# A model without a top does not have these layers.
 TOP = ("fc1", "fc2", "fc6", "fc7", "predictions")
-# A counter that inference has no use for, and GoogLeNet's side heads, which torchvision published untrained.
+# Inference has no use for the counter, and torchvision published GoogLeNet's side heads untrained.
 TORCHVISION_UNUSED = re.compile(r".*\.num_batches_tracked|aux[12]\..*")
+# PyTorch's name of each of Keras's variables.
 TORCHVISION_WEIGHTS = {
     "kernel": "weight",
     "bias": "bias",
@@ -29,25 +51,21 @@ TORCHVISION_WEIGHTS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# The first convolutions of those networks of Keras that take B, G, R as Caffe did.
+# Keras's networks that begin with one of these layers take B, G, R as Caffe did.
 KERAS_BLUE_FIRST = ("block1_conv1", "conv1_conv")
 
 
-def from_torchvision(model: keras.Model, architecture: str, tensors: Tensors) -> None:
+def from_torchvision(model: keras.Model, names: Names, tensors: Tensors) -> None:
     """Give a model all its weights from a torchvision state dict, or none.
 
     Args:
-        architecture: the model's name in the registry.
+        model: takes the weights, in place.
+        names: what torchvision calls its layers.
         tensors: by name, as torchvision's network of that architecture has them.
 
     Raises:
-        ValueError: torchvision has no such architecture, or weights are missing, left over or of
-            another shape; the message names them.
+        ValueError: weights are missing, left over or of another shape; the message names them.
     """
-    normalized = any(isinstance(layer, layers.BatchNormalization) for layer in model.layers)
-    if architecture.startswith("vgg") and normalized:
-        architecture += "_bn"
-    names = _names(TORCHVISION, architecture, "torchvision")
 
     def weight(layer: layers.Layer, variable: str) -> str:
         return f"{names[layer.name]}.{TORCHVISION_WEIGHTS[variable]}"
@@ -65,19 +83,19 @@ def from_torchvision(model: keras.Model, architecture: str, tensors: Tensors) ->
     _assign(model, names, tensors, weight, oriented, ".")
 
 
-def from_keras_applications(model: keras.Model, architecture: str, tensors: Tensors) -> None:
+def from_keras_applications(model: keras.Model, names: Names, tensors: Tensors) -> None:
     """Give a model all its weights from a keras.applications model, or none.
 
     Where Keras's network takes B, G, R, the first kernel is turned round, so that ours takes R, G, B.
 
     Args:
-        architecture: the model's name in the registry.
+        model: takes the weights, in place.
+        names: what keras.applications calls its layers.
         tensors: by LAYER/VARIABLE, as keras.applications names them.
 
     Raises:
         ValueError: as `from_torchvision`.
     """
-    names = _names(KERAS_APPLICATIONS, architecture, "keras.applications")
 
     def weight(layer: layers.Layer, variable: str) -> str:
         return f"{names[layer.name]}/{variable}"
@@ -90,12 +108,6 @@ def from_keras_applications(model: keras.Model, architecture: str, tensors: Tens
         return value
 
     _assign(model, names, tensors, weight, oriented, "/")
-
-
-def _names(known: Mapping[str, Callable[[], Names]], architecture: str, publisher: str) -> Names:
-    if architecture not in known:
-        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
-    return known[architecture]()
 
 
 def _assign(
@@ -145,8 +157,8 @@ def _dense_kernel(model: keras.Model, layer: layers.Layer, value: np.ndarray) ->
     flatten = next((other for other in model.layers if isinstance(other, layers.Flatten)), None)
     if flatten is None or layer.input is not flatten.output:
         return value.T
-    sides: Any = blocks.sides(flatten.input.shape[1:])
-    return value.reshape(len(value), -1, *sides).transpose(2, 3, 1, 0).reshape(-1, len(value))
+    height_width: Any = sides(flatten.input.shape[1:])
+    return value.reshape(len(value), -1, *height_width).transpose(2, 3, 1, 0).reshape(-1, len(value))
 
 
 def _some(names: Iterable[str]) -> str:

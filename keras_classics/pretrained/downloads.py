@@ -10,26 +10,29 @@ import keras
 
 from keras_classics import files
 from keras_classics.errors import InputError
-from keras_classics.pretrained.published import Checkpoint
+from keras_classics.pretrained.catalog import Checkpoint
 
 
 def fetch(checkpoint: Checkpoint) -> Path:
     """The checkpoint's file in Keras's cache (`KERAS_HOME`, or `~/.keras`), downloaded if it is not there.
 
-    The first time it is seen its publisher's hash is checked, and its SHA-256 written beside it, in
-    the form that `sha256sum --check` reads; from then on that SHA-256 is checked.
+    Its publisher's hash is checked each time. The first time its SHA-256 is written beside it, in the
+    form that `sha256sum --check` reads; from then on that SHA-256 is checked as well. Of several
+    threads and processes that ask at once, one downloads and the others wait for it.
 
     Raises:
         ValueError: it cannot be downloaded, or is not what its publisher, or the record, says.
     """
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser() / "models" / checkpoint.file_name
     record = path.with_name(f"{path.name}.sha256")
-    if path.exists():
-        _check(checkpoint, path, record, str(path))
-    else:
-        with files.replacing(path) as temporary:
-            _download(checkpoint, temporary)
-            _check(checkpoint, temporary, record, f"what {checkpoint.url} sent")
+    if not path.exists():
+        with files.locked(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                with files.replacing(path) as temporary:
+                    _download(checkpoint, temporary)
+                    _check(checkpoint, temporary, record, f"what {checkpoint.url} sent")
+                return path
+    _check(checkpoint, path, record, str(path))
     return path
 
 
@@ -46,20 +49,20 @@ def _download(checkpoint: Checkpoint, path: Path) -> None:
 
 def _check(checkpoint: Checkpoint, path: Path, record: Path, subject: str) -> None:
     sha256 = _digest(path, "sha256")
-    if record.exists():
-        if record.read_text(encoding="utf-8").split()[:1] != [sha256]:
-            raise InputError(
-                f"{subject} is not the file that was first fetched (its SHA-256 is in {record}); "
-                f"remove {record.with_suffix('').name} and that record to fetch it anew"
-            )
-        return
+    recorded = record.exists()
+    if recorded and record.read_bytes().split()[:1] != [sha256.encode()]:
+        raise InputError(
+            f"{subject} is not the file that was first fetched (its SHA-256 is in {record}); "
+            f"remove {record.with_suffix('').name} and that record to fetch it anew"
+        )
     expected = f"SHA-256 {checkpoint.sha256_prefix}…" if checkpoint.sha256_prefix else f"MD5 {checkpoint.md5}"
     if not sha256.startswith(checkpoint.sha256_prefix) or checkpoint.md5 not in (None, _digest(path, "md5")):
         raise InputError(
             f"{subject} is not the file that its publisher describes ({expected}), but cut short or altered; "
             "remove it if it is in the cache, and fetch it again"
         )
-    files.write_text(record, f"{sha256}  {record.stem}\n")
+    if not recorded:
+        files.write_text(record, f"{sha256}  {record.stem}\n")
 
 
 def _digest(path: Path, algorithm: str) -> str:

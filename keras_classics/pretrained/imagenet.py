@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_classics import blocks
+from keras_classics.arguments import sides
 from keras_classics.errors import InputError
+from keras_classics.pretrained.catalog import named
 from keras_classics.pretrained.preprocessing import Preprocessing
-from keras_classics.pretrained.published import named
 
+# ImageNet's challenge has 1,000 classes; published weights were trained for 224×224 pixels where nothing else is said.
 CLASSES, SIZE = 1000, 224
 
 
@@ -34,7 +35,7 @@ def preprocessing_for(model: str | keras.Model, weights: str = "imagenet") -> Pr
 
 
 def _side(model: keras.Model) -> int | None:
-    height, width = blocks.sides(model.input_shape[1:])
+    height, width = sides(model.input_shape[1:])
     if height != width:
         raise InputError(f"{model.name} takes {height}×{width} images; published preprocessing gives square ones")
     return height

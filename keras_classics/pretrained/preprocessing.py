@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_classics import blocks
+from keras_classics.arguments import channel_axis
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def model(self) -> keras.Model:
-        """All of it: RGB images of any one size with pixels in 0…255, (batch, height, width, 3) →
-        float32 (batch, crop, crop, 3).
+        """All of it as a Keras model.
 
-        The central square is cut out before it is resized, which spares pixels that are cut off
-        later; torchvision resizes first and so may lie half a pixel beside this.
+        It takes RGB images of any one size with pixels in 0…255, (batch, height, width, 3), and
+        gives float32 (batch, crop, crop, 3). The central square is cut out before it is resized,
+        which spares pixels that are cut off later; torchvision resizes first and so may lie half a
+        pixel beside this.
         """
-        image = layers.Input((None, None, 3) if blocks.channel_axis() == 3 else (3, None, None), name="photo")
+        image = layers.Input((None, None, 3) if channel_axis() == 3 else (3, None, None), name="photo")
         x = layers.Resizing(
             self.resize,
             self.resize,
@@ -53,7 +54,7 @@ class Preprocessing:
 
         In front of a model it makes one that takes such pixels, and that exports as it is.
         """
-        shape = (3,) if blocks.channel_axis() == 3 else (3, 1, 1)
+        shape = (3,) if channel_axis() == 3 else (3, 1, 1)
         mean, std = np.reshape(self.mean, shape), np.reshape(self.std, shape)
         return layers.Rescaling((1 / (pixel_maximum * std)).tolist(), (-mean / std).tolist(), name="normalization")
 

@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-from keras_classics import blocks
+from keras_classics.arguments import channel_axis, sides
 from keras_classics.errors import InputError
+from keras_classics.pretrained.catalog import Arguments, Checkpoint, named, published_weights
 from keras_classics.pretrained.imagenet import CLASSES
-from keras_classics.pretrained.published import Arguments, Checkpoint, named, published_weights
 
 
-def select(model: str, weights: str, given: Arguments, defaults: Arguments) -> Checkpoint:
+def select(model: str, weights: str, passed: Arguments, defaults: Arguments) -> Checkpoint:
     """The checkpoint called `weights` that needs the least change to a constructor's defaults.
 
     Among several resolutions it is the one nearest to the input.
 
     Args:
-        given: the arguments that the caller gave, by name.
+        model: its name in the registry.
+        weights: a name of published weights.
+        passed: the arguments that the caller gave, by name.
         defaults: those of the constructor.
 
     Raises:
         ValueError: there is no such checkpoint, or none for the arguments given; the message names
             a call that works.
     """
-    shape = given.get("input_shape")
-    sides = blocks.sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
+    shape = passed.get("input_shape")
+    height_width = sides(shape) if isinstance(shape, tuple | list) and len(shape) == 3 else ()
 
     def cost(checkpoint: Checkpoint) -> tuple[int, int, int]:
         changes = sum(defaults[argument] != value for argument, value in checkpoint.arguments.items())
         crop = checkpoint.preprocessing.crop
-        distance = max((abs(crop - side) for side in sides if side), default=-crop)
-        return len(checkpoint.contradictions(given)), changes, distance
+        distance = max((abs(crop - side) for side in height_width if side), default=-crop)
+        return len(checkpoint.contradictions(passed)), changes, distance
 
     chosen = min(named(model, weights), key=cost)
-    if chosen.contradictions(given):
-        raise InputError(_contradiction(model, weights, chosen, given))
-    _check_ends(model, weights, defaults | chosen.arguments | given)
+    if chosen.contradictions(passed):
+        raise InputError(_contradiction(model, weights, chosen, passed))
+    _check_ends(model, weights, defaults | chosen.arguments | passed)
     return chosen
 
 
-def _contradiction(model: str, weights: str, wanted: Checkpoint, given: Arguments) -> str:
+def _contradiction(model: str, weights: str, wanted: Checkpoint, passed: Arguments) -> str:
     """One line: what the weights need, and the call nearest to the one made that works."""
-    odd = wanted.contradictions(given)
-    refused = {argument: given[argument] for argument in odd}
-    works = next((checkpoint for checkpoint in published_weights(model) if not checkpoint.contradictions(given)), None)
+    odd = wanted.contradictions(passed)
+    refused = {argument: passed[argument] for argument in odd}
+    works = next((checkpoint for checkpoint in published_weights(model) if not checkpoint.contradictions(passed)), None)
     call = f"{_listed(refused)}, weights={works.name!r}" if works else f"{_listed(odd)}, weights={weights!r}"
     return (
         f"the {weights!r} weights of {model} need {_listed(odd)}, given {_listed(refused)}; "
@@ -61,6 +63,6 @@ def _check_ends(model: str, weights: str, arguments: Arguments) -> None:
             "with include_top=False they carry a classifier of your own"
         )
     shape = arguments["input_shape"]
-    channels = shape[blocks.channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
+    channels = shape[channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
     if channels != 3:
         raise InputError(f"the {weights!r} weights of {model} take 3 channels (RGB), not {channels}")

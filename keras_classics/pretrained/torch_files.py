@@ -23,9 +23,11 @@ import numpy as np
 
 from keras_classics.errors import InputError
 
+# The first two pickles of the stream that torch.save wrote before PyTorch 1.6 (torch/serialization.py).
 LEGACY_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
+# NumPy's type of the numbers in each of PyTorch's storages, which are little-endian.
 STORAGE_TYPES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
@@ -39,7 +41,7 @@ STORAGE_TYPES: dict[str, np.dtype] = {
     "BoolStorage": np.dtype("?"),
 }
 
-# What damaged bytes make of reading numbers, pickle operations and zip archives.
+# Reading numbers, pickle operations and zip archives from damaged bytes raises one of these.
 _FAULTS = (
     OSError,
     ValueError,
@@ -242,6 +244,7 @@ def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
+# The functions and classes that a state dict names, each with what stands in for it here.
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "collections OrderedDict": _dictionary,
     "torch._utils _rebuild_tensor": _tensor,

@@ -9,8 +9,9 @@ import pytest
 from keras import layers
 
 from export.client import Worker
-from keras_classics import data, train
-from keras_classics.parts import Dataset
+from keras_classics import train
+from keras_classics.datasets import data
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.fixture(scope="session")

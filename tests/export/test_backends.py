@@ -12,7 +12,7 @@ import pytest
 
 from export import Worker, export_tflite
 from export.tflite_file.interpreter import Interpreter
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 UNDER_TENSORFLOW = """
 import sys, keras, numpy as np

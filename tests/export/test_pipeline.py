@@ -12,7 +12,7 @@ from export import Clustering, FineTuning, GateError, InputError, Pruning, Worke
 from export.tflite_file.audit import audit
 from export.tflite_file.interpreter import Interpreter
 from keras_classics import train
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 def data_of(mnist: Dataset, count: int = 1000) -> dict:

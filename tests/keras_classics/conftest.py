@@ -1,5 +1,9 @@
 """Fixtures and models that the tests of the library share."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
 import keras
 import numpy as np
 import pytest
@@ -41,27 +45,27 @@ SLOW = {
 
 
 @pytest.fixture
-def variant(request):
+def variant(request: pytest.FixtureRequest) -> Iterator[Callable[..., keras.Model]]:
     """The constructor of the small model that `request.param` names, with three classes."""
     name, arguments = VARIANTS[request.param]
     yield lambda **more: kc.create_model(name, **({"classes": 3} | arguments | more))
     keras.backend.clear_session()
 
 
-def pytest_generate_tests(metafunc):
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "variant" in metafunc.fixturenames:
         cases = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in VARIANTS]
         metafunc.parametrize("variant", cases, indirect=True)
 
 
 @pytest.fixture
-def abstract_model():
+def abstract_model() -> Iterator[Callable[..., keras.Model]]:
     """`registry.abstract_model`, and afterwards Keras without memory of the weights that were never made."""
     yield registry.abstract_model
     keras.backend.clear_session()
 
 
-def randomized(model, seed=0):
+def randomized(model: keras.Model, seed: int = 0) -> keras.Model:
     """Give every weight of `model` a random value that keeps signals about as large as they are."""
     generator = np.random.default_rng(seed)
     for variable in model.weights:
@@ -76,17 +80,17 @@ def randomized(model, seed=0):
     return model
 
 
-def outputs_of(model, count=2):
+def outputs_of(model: keras.Model, count: int = 2) -> list[np.ndarray]:
     """The outputs of `model`, a list of arrays, on random images that are the same each time."""
     images = np.random.default_rng(1).random((count, *model.input_shape[1:]), "float32")
     return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(model(images))]
 
 
 @pytest.fixture
-def randomize():
+def randomize() -> Callable[..., keras.Model]:
     return randomized
 
 
 @pytest.fixture
-def outputs():
+def outputs() -> Callable[..., list[np.ndarray]]:
     return outputs_of

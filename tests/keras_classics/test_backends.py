@@ -4,6 +4,8 @@ Run as a script, this file is the process of one backend: it writes the outputs 
 on its command line.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -28,7 +30,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
     ],
     ids=lambda names: names[-1],
 )
-def test_logits_are_equal_on_every_backend(names, tmp_path):
+def test_logits_are_equal_on_every_backend(names: list[str], tmp_path: Path) -> None:
     found = {}
     for backend in BACKENDS:
         pytest.importorskip(backend)
@@ -43,7 +45,7 @@ def test_logits_are_equal_on_every_backend(names, tmp_path):
             assert np.abs(found[backend][key] - expected).max() <= 1e-4 * scale, (key, backend)
 
 
-def write_outputs(file, *names):
+def write_outputs(file: str, *names: str) -> None:
     """Write the logits of each variant with weights and images that are the same in every process."""
     sys.path.insert(0, str(Path(__file__).parent))
     import conftest

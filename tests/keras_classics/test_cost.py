@@ -1,6 +1,9 @@
 """What models cost, against counts worked out by hand."""
 
+from __future__ import annotations
+
 import csv
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +13,7 @@ from keras import layers
 from keras_classics import cost, model_cost
 
 
-def test_worked_examples_of_the_source_text():
+def test_worked_examples_of_the_source_text() -> None:
     assert cost.convolution_macs(28, 28, 5, 192, 32) == 120_422_400
     assert cost.convolution_macs(28, 28, 1, 192, 16) + cost.convolution_macs(28, 28, 5, 16, 32) == 12_443_648
     full = cost.convolution_macs(4, 4, 3, 3, 5)
@@ -19,7 +22,7 @@ def test_worked_examples_of_the_source_text():
     assert separable / full == pytest.approx(1 / 3**2 + 1 / 5)
 
 
-def test_same_pooling_example_of_the_source_text_set_right():
+def test_same_pooling_example_of_the_source_text_set_right() -> None:
     image = np.array([[1, 3, 2, 1], [4, 6, 5, 7], [2, 1, 4, 9], [1, 3, 7, 6]], "float32").reshape(1, 4, 4, 1)
     expected = {
         2: [[6, 6, 7, 7], [6, 6, 9, 9], [3, 7, 9, 9], [3, 7, 7, 6]],
@@ -32,7 +35,7 @@ def test_same_pooling_example_of_the_source_text_set_right():
         assert (below_zero + 10)[0, ..., 0].tolist() == result
 
 
-def test_pointwise_example_of_the_source_text():
+def test_pointwise_example_of_the_source_text() -> None:
     image = np.array([[1, 2, 3, 6, 5, 8], [3, 5, 5, 1, 3, 4]], "float32").reshape(1, 2, 6, 1)
     pointwise = layers.Conv2D(2, 1, use_bias=False)
     pointwise.build(image.shape)
@@ -42,7 +45,7 @@ def test_pointwise_example_of_the_source_text():
     assert second[0, :3].tolist() == [4, 8, 12]
 
 
-def test_worked_examples_as_models():
+def test_worked_examples_as_models() -> None:
     bottleneck = keras.Sequential(
         [keras.Input((28, 28, 192)), layers.Conv2D(16, 1), layers.Conv2D(32, 5, padding="same")]
     )
@@ -67,11 +70,11 @@ def test_worked_examples_as_models():
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else None,
 )
-def test_macs_of_a_layer(layer, input_shape, macs):
+def test_macs_of_a_layer(layer: keras.Layer, input_shape: tuple[int, ...], macs: int) -> None:
     assert model_cost(keras.Sequential([keras.Input(input_shape), layer])).macs == macs
 
 
-def test_a_shared_layer_counts_its_weights_once_and_its_work_at_each_call():
+def test_a_shared_layer_counts_its_weights_once_and_its_work_at_each_call() -> None:
     image = keras.Input((8, 8, 3))
     shared = layers.Conv2D(3, 3, padding="same", name="shared")
     result = model_cost(keras.Model(image, shared(shared(image))))
@@ -80,7 +83,7 @@ def test_a_shared_layer_counts_its_weights_once_and_its_work_at_each_call():
     assert [row.parameters for row in result.layers] == [84, 0]
 
 
-def test_nested_models_are_opened_under_their_names():
+def test_nested_models_are_opened_under_their_names() -> None:
     inner_input = keras.Input((8, 8, 3))
     inner = keras.Model(inner_input, layers.Conv2D(4, 3, name="conv")(inner_input), name="inner")
     image = keras.Input((8, 8, 3))
@@ -90,14 +93,14 @@ def test_nested_models_are_opened_under_their_names():
     assert result.parameters == 27 * 4 + 4
 
 
-def test_frozen_layers_are_not_trainable():
+def test_frozen_layers_are_not_trainable() -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
     model.layers[0].trainable = False
     result = model_cost(model)
     assert (result.parameters, result.trainable_parameters) == (23, 8)
 
 
-def test_peak_activation_memory_frees_a_tensor_after_its_last_use():
+def test_peak_activation_memory_frees_a_tensor_after_its_last_use() -> None:
     chain = keras.Sequential([keras.Input((10,)), layers.Dense(30), layers.Dense(20), layers.Dense(1)])
     assert model_cost(chain).peak_activation_bytes == 4 * (30 + 20)
     image = keras.Input((10,))
@@ -105,13 +108,13 @@ def test_peak_activation_memory_frees_a_tensor_after_its_last_use():
     assert model_cost(residual).peak_activation_bytes == 4 * (10 + 30 + 10)
 
 
-def test_an_open_shape_is_refused_with_what_to_do():
+def test_an_open_shape_is_refused_with_what_to_do() -> None:
     model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
     with pytest.raises(ValueError, match="fixed input_shape"):
         model_cost(model)
 
 
-def test_csv_holds_a_row_for_each_layer(tmp_path):
+def test_csv_holds_a_row_for_each_layer(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(name="flat")])
     model_cost(model).write_csv(tmp_path / "cost.csv")
     with (tmp_path / "cost.csv").open(encoding="utf-8", newline="") as file:

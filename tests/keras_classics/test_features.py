@@ -1,5 +1,10 @@
 """Features by stage and stride, and models without auxiliary heads."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -19,23 +24,23 @@ import keras_classics as kc
         ("resnet20", [(16, 16, 32), (8, 8, 64)]),
     ],
 )
-def test_the_last_map_of_every_stride(name, shapes, abstract_model):
+def test_the_last_map_of_every_stride(name: str, shapes: Any, abstract_model: Callable[..., keras.Model]) -> None:
     assert [output.shape[1:] for output in kc.features(abstract_model(name)).outputs] == shapes
 
 
-def test_strides_in_the_order_asked_for(abstract_model):
+def test_strides_in_the_order_asked_for(abstract_model: Callable[..., keras.Model]) -> None:
     model = kc.features(abstract_model("resnet18"), strides=(32, 8))
     assert [output.shape[1:] for output in model.outputs] == [(7, 7, 512), (28, 28, 128)]
 
 
-def test_stages_by_name(abstract_model):
+def test_stages_by_name(abstract_model: Callable[..., keras.Model]) -> None:
     model = kc.features(abstract_model("googlenet"), stages=("inception_3a", "inception_4e"))
     assert [output.shape[1:] for output in model.outputs] == [(28, 28, 256), (14, 14, 832)]
     model = kc.features(abstract_model("mobilenet_v1"), stages=("block1",))
     assert model.output_shape == (None, 112, 112, 64)
 
 
-def test_features_share_the_models_weights_and_values():
+def test_features_share_the_models_weights_and_values() -> None:
     model = kc.create_model("resnet20", include_top=False)
     images = np.random.default_rng(0).random((1, 32, 32, 3), "float32")
     last = kc.features(model)(images)[-1]
@@ -50,12 +55,14 @@ def test_features_share_the_models_weights_and_values():
         ({"stages": ("stage1",), "strides": (2,)}, "leave one out"),
     ],
 )
-def test_features_that_are_not_there_are_refused(arguments, message, abstract_model):
+def test_features_that_are_not_there_are_refused(
+    arguments: Any, message: str, abstract_model: Callable[..., keras.Model]
+) -> None:
     with pytest.raises(ValueError, match=message):
         kc.features(abstract_model("resnet20"), **arguments)
 
 
-def test_auxiliary_heads_come_last_and_are_dropped_for_inference():
+def test_auxiliary_heads_come_last_and_are_dropped_for_inference() -> None:
     model = kc.GoogLeNet(input_shape=(79, 79, 3), classes=4, auxiliary_heads=True)
     assert model.output_names == ["predictions", "auxiliary_1", "auxiliary_2"]
     lean = kc.inference_model(model)
@@ -68,6 +75,6 @@ def test_auxiliary_heads_come_last_and_are_dropped_for_inference():
     )
 
 
-def test_a_model_without_heads_stays_itself():
+def test_a_model_without_heads_stays_itself() -> None:
     model = kc.LeNet5()
     assert kc.inference_model(model) is model

@@ -1,5 +1,10 @@
 """The layers and the loss that Keras lacks, against their papers' formulas in NumPy."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -12,12 +17,12 @@ pytestmark = pytest.mark.backends
 IMAGES = np.random.default_rng(0).standard_normal((2, 8, 9, 6)).astype("float32")
 
 
-def run(layer, x=IMAGES):
+def run(layer: keras.Layer, x: Any = IMAGES) -> np.ndarray:
     return ops.convert_to_numpy(layer(x))
 
 
 @pytest.mark.parametrize(("size", "alpha", "beta", "k"), [(5, 1e-4, 0.75, 2.0), (3, 0.5, 0.5, 1.0), (1, 1.0, 1.0, 0.5)])
-def test_local_response_normalization_is_the_papers_sum(size, alpha, beta, k):
+def test_local_response_normalization_is_the_papers_sum(size: int, alpha: Any, beta: float, k: float) -> None:
     expected = np.empty_like(IMAGES)
     for channel in range(IMAGES.shape[-1]):
         near = IMAGES[..., max(0, channel - size // 2) : channel + size // 2 + 1]
@@ -26,7 +31,7 @@ def test_local_response_normalization_is_the_papers_sum(size, alpha, beta, k):
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_local_response_normalization_agrees_with_the_mean_convention():
+def test_local_response_normalization_agrees_with_the_mean_convention() -> None:
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy())
     expected = torch.nn.functional.local_response_norm(x, 5, alpha=0.3, beta=0.75, k=1.0).numpy().transpose(0, 2, 3, 1)
@@ -34,7 +39,7 @@ def test_local_response_normalization_agrees_with_the_mean_convention():
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_local_response_normalization_does_not_overflow_in_half_precision():
+def test_local_response_normalization_does_not_overflow_in_half_precision() -> None:
     layer = layers.LocalResponseNormalization(alpha=1e-4, dtype="mixed_float16")
     given = run(layer, np.full((1, 2, 2, 4), 1000, "float16"))
     assert given.dtype == np.float16
@@ -43,13 +48,13 @@ def test_local_response_normalization_does_not_overflow_in_half_precision():
 
 
 @pytest.mark.parametrize("arguments", [{"size": 4}, {"size": 0}, {"k": 0.0}])
-def test_local_response_normalization_refuses_what_has_no_meaning(arguments):
+def test_local_response_normalization_refuses_what_has_no_meaning(arguments: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(arguments))):
         layers.LocalResponseNormalization(**arguments)
 
 
 @pytest.mark.parametrize("options", [{"groups": 2}, {"groups": 3, "strides": 2, "padding": "same"}, {"groups": 1}])
-def test_a_grouped_convolution_is_that_of_keras(options):
+def test_a_grouped_convolution_is_that_of_keras(options: dict[str, Any]) -> None:
     ours, theirs = layers.GroupedConv2D(12, 3, **options), keras.layers.Conv2D(12, 3, **options)
     theirs.build(IMAGES.shape)
     ours.build(IMAGES.shape)
@@ -59,14 +64,14 @@ def test_a_grouped_convolution_is_that_of_keras(options):
     assert isinstance(ours, keras.layers.Conv2D)
 
 
-def test_the_padded_identity_subsamples_and_adds_channels_of_zeros():
+def test_the_padded_identity_subsamples_and_adds_channels_of_zeros() -> None:
     given = run(layers.PaddedIdentity(10, 2))
     np.testing.assert_array_equal(given[..., :6], IMAGES[:, ::2, ::2])
     assert given.shape == (2, 4, 5, 10)
     assert not given[..., 6:].any()
 
 
-def test_trainable_subsampling_adds_multiplies_and_shifts():
+def test_trainable_subsampling_adds_multiplies_and_shifts() -> None:
     layer = layers.TrainableSubsampling()
     blocks = IMAGES[:, :, :8].reshape(2, 4, 2, 4, 2, 6)
     np.testing.assert_allclose(run(layer), blocks.mean(axis=(2, 4)), rtol=1e-5, atol=1e-6)
@@ -75,7 +80,7 @@ def test_trainable_subsampling_adds_multiplies_and_shifts():
     np.testing.assert_allclose(run(layer), blocks.sum(axis=(2, 4)) * coefficient + bias, rtol=1e-5, atol=1e-5)
 
 
-def test_a_connection_table_is_a_convolution_with_the_missing_pairs_at_zero():
+def test_a_connection_table_is_a_convolution_with_the_missing_pairs_at_zero() -> None:
     layer = layers.ConnectionTableConv2D(lenet.TABLE_1, 5)
     layer.build(IMAGES.shape)
     layer.set_weights([np.random.default_rng(1).standard_normal(weight.shape) for weight in layer.weights])
@@ -92,31 +97,31 @@ def test_a_connection_table_is_a_convolution_with_the_missing_pairs_at_zero():
     np.testing.assert_allclose(run(layer), run(full), rtol=1e-4, atol=1e-5)
 
 
-def test_a_connection_table_refuses_maps_that_the_input_lacks():
+def test_a_connection_table_refuses_maps_that_the_input_lacks() -> None:
     with pytest.raises(ValueError, match="6 channels"):
         layers.ConnectionTableConv2D([[0, 6]], 3).build(IMAGES.shape)
 
 
-def test_the_papers_table_1():
+def test_the_papers_table_1() -> None:
     assert [len(inputs) for inputs in lenet.TABLE_1] == [3] * 6 + [4] * 9 + [6]
     assert len({tuple(inputs) for inputs in lenet.TABLE_1}) == 16
     readers = [sum(channel in inputs for inputs in lenet.TABLE_1) for channel in range(6)]
     assert readers == [10] * 6
 
 
-def test_scaled_tanh_maps_one_to_one():
+def test_scaled_tanh_maps_one_to_one() -> None:
     given = run(layers.ScaledTanh(), np.array([[-1.0, 0.0, 1.0, 100.0]], "float32"))
     np.testing.assert_allclose(given, [[-1, 0, 1, 1.7159]], atol=1e-4)
 
 
-def test_radial_basis_functions_give_minus_the_squared_distances():
+def test_radial_basis_functions_give_minus_the_squared_distances() -> None:
     codes = np.array(lenet.codes(10))
     points = np.random.default_rng(0).uniform(-1.7, 1.7, (3, 84)).astype("float32")
     expected = -((points[:, None] - codes) ** 2).sum(axis=-1)
     np.testing.assert_allclose(run(layers.EuclideanRadialBasisFunction(codes), points), expected, rtol=1e-5)
 
 
-def test_each_code_is_a_picture_of_its_own():
+def test_each_code_is_a_picture_of_its_own() -> None:
     codes = np.array(lenet.codes(10))
     assert codes.shape == (10, 84)
     assert set(codes.ravel()) == {-1, 1}
@@ -127,7 +132,7 @@ def test_each_code_is_a_picture_of_its_own():
     assert (seven[10:] == -1).all()
 
 
-def test_the_loss_is_equation_9():
+def test_the_loss_is_equation_9() -> None:
     distances = np.array([[1.0, 4.0, 9.0], [30.0, 2.0, 5.0]])
     labels, penalty = np.array([0, 2]), 3.0
     expected = [
@@ -153,7 +158,7 @@ def test_the_loss_is_equation_9():
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_every_layer_survives_a_file_and_knows_its_output_shape(layer, tmp_path):
+def test_every_layer_survives_a_file_and_knows_its_output_shape(layer: keras.Layer, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input(IMAGES.shape[1:]), layer])
     model.save(tmp_path / "layer.keras")
     again = keras.saving.load_model(tmp_path / "layer.keras", safe_mode=True)

@@ -1,5 +1,10 @@
 """The MobileNets against their papers' tables."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ import keras_classics as kc
 from keras_classics import blocks
 
 
-def test_v2_stages_have_the_shapes_of_table_2(abstract_model):
+def test_v2_stages_have_the_shapes_of_table_2(abstract_model: Callable[..., keras.Model]) -> None:
     model = abstract_model("mobilenet_v2")
     ends = [
         model.get_layer(f"stage{stage}_block{repeats}_project_norm")
@@ -25,29 +30,29 @@ def test_v2_stages_have_the_shapes_of_table_2(abstract_model):
     ]
 
 
-def test_v2_adds_where_stride_is_one_and_channels_agree(abstract_model):
+def test_v2_adds_where_stride_is_one_and_channels_agree(abstract_model: Callable[..., keras.Model]) -> None:
     added = [layer.name for layer in abstract_model("mobilenet_v2").layers if layer.name.endswith("_add")]
     assert len(added) == 10
     assert not any(name.startswith(("stage1_", "stage7_")) or "_block1_" in name for name in added)
 
 
-def test_v2_bottlenecks_are_linear(abstract_model):
+def test_v2_bottlenecks_are_linear(abstract_model: Callable[..., keras.Model]) -> None:
     names = {layer.name for layer in abstract_model("mobilenet_v2").layers}
     assert not any(name.endswith("_project_relu") for name in names)
 
 
-def test_v2_slim_for_small_images():
+def test_v2_slim_for_small_images() -> None:
     model = kc.MobileNetV2(input_shape=(32, 32, 1), classes=10, alpha=0.35, stem_stride=1)
     assert kc.model_cost(model).parameters == 422_730
 
 
 @pytest.mark.parametrize("alpha", [0, -1, float("nan"), "1"])
-def test_a_senseless_width_is_refused(alpha):
+def test_a_senseless_width_is_refused(alpha: Any) -> None:
     with pytest.raises(ValueError, match="alpha"):
         kc.MobileNetV2(input_shape=(32, 32, 3), alpha=alpha)
 
 
-def test_channels_round_to_eight_and_never_lose_a_tenth():
+def test_channels_round_to_eight_and_never_lose_a_tenth() -> None:
     assert [blocks.make_divisible(count) for count in (8, 11, 12, 24 * 0.35, 90, 32 * 0.35, 3)] == [
         8,
         16,
@@ -59,7 +64,7 @@ def test_channels_round_to_eight_and_never_lose_a_tenth():
     ]
 
 
-def test_v1_has_thirteen_pairs_with_the_shapes_of_table_1(abstract_model):
+def test_v1_has_thirteen_pairs_with_the_shapes_of_table_1(abstract_model: Callable[..., keras.Model]) -> None:
     model = abstract_model("mobilenet_v1")
     ends = [model.get_layer(f"block{block}_pointwise_conv").output.shape[1:] for block in (1, 3, 5, 11, 13)]
     assert ends == [(112, 112, 64), (56, 56, 128), (28, 28, 256), (14, 14, 512), (7, 7, 1024)]
@@ -70,12 +75,16 @@ def test_v1_has_thirteen_pairs_with_the_shapes_of_table_1(abstract_model):
     ("alpha", "size", "mega_macs"),
     [(1.0, 224, 569), (0.75, 224, 325), (0.5, 224, 149), (0.25, 224, 41), (1.0, 128, 186)],
 )
-def test_v1_multipliers_cost_what_tables_6_and_7_say(alpha, size, mega_macs, abstract_model):
+def test_v1_multipliers_cost_what_tables_6_and_7_say(
+    alpha: Any, size: int, mega_macs: int, abstract_model: Callable[..., keras.Model]
+) -> None:
     result = kc.model_cost(abstract_model("mobilenet_v1", alpha=alpha, input_shape=(size, size, 3)))
     assert round(result.macs / 1e6) == pytest.approx(mega_macs, abs=1)
 
 
-def test_v1_equals_keras_applications(randomize, outputs):
+def test_v1_equals_keras_applications(
+    randomize: Callable[..., keras.Model], outputs: Callable[..., list[np.ndarray]]
+) -> None:
     theirs = randomize(
         keras.applications.MobileNet(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
     )
@@ -97,7 +106,9 @@ def test_v1_equals_keras_applications(randomize, outputs):
     assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_v2_equals_keras_applications(randomize, outputs):
+def test_v2_equals_keras_applications(
+    randomize: Callable[..., keras.Model], outputs: Callable[..., list[np.ndarray]]
+) -> None:
     theirs = randomize(
         keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
     )

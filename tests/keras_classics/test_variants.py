@@ -1,5 +1,11 @@
 """What every architecture and variant does alike, on each backend."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +16,12 @@ from keras_classics.layers import EuclideanRadialBasisFunction
 pytestmark = pytest.mark.backends
 
 
-def test_a_keras_file_brings_the_same_model_back(variant, randomize, outputs, tmp_path):
+def test_a_keras_file_brings_the_same_model_back(
+    variant: Callable[..., keras.Model],
+    randomize: Callable[..., keras.Model],
+    outputs: Callable[..., list[np.ndarray]],
+    tmp_path: Path,
+) -> None:
     model = randomize(variant())
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -19,7 +30,7 @@ def test_a_keras_file_brings_the_same_model_back(variant, randomize, outputs, tm
         np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant):
+def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant: Callable[..., keras.Model]) -> None:
     keras.utils.set_random_seed(0)
     model = variant()
     for layer in model.layers:
@@ -31,7 +42,7 @@ def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant):
     images = np.random.default_rng(0).random((4, *model.input_shape[1:]), "float32")
     labels = np.array([0, 1, 2, 0])
 
-    def loss_of(weights):
+    def loss_of(weights: Any) -> float:
         for variable, value in zip(model.trainable_weights, weights, strict=True):
             variable.assign(value)
         given = keras.tree.flatten(model(images, training=True))
@@ -49,7 +60,9 @@ def test_a_training_step_lowers_the_loss_and_reaches_every_weight(variant):
     assert min(map(loss_of, shorter)) < before
 
 
-def test_both_data_formats_give_the_same(variant, randomize, outputs):
+def test_both_data_formats_give_the_same(
+    variant: Callable[..., keras.Model], randomize: Callable[..., keras.Model], outputs: Callable[..., list[np.ndarray]]
+) -> None:
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow has no channels_first convolution on processors")
     last = randomize(variant())
@@ -66,7 +79,9 @@ def test_both_data_formats_give_the_same(variant, randomize, outputs):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(output), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_mixed_precision_computes_in_half_and_answers_in_float32(variant, randomize, outputs):
+def test_mixed_precision_computes_in_half_and_answers_in_float32(
+    variant: Callable[..., keras.Model], randomize: Callable[..., keras.Model], outputs: Callable[..., list[np.ndarray]]
+) -> None:
     full = randomize(variant())
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

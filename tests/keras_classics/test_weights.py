@@ -9,7 +9,9 @@ import runpy
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -17,8 +19,10 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
+from keras_classics import alexnet, mobilenet_v2
+from keras_classics.arguments import Pooling
 from keras_classics.errors import InputError
-from keras_classics.pretrained import conversion, published
+from keras_classics.pretrained import catalog, conversion
 from keras_classics.weights import load_model
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -26,14 +30,14 @@ RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
 SMALL = {"input_shape": (32, 32, 3), "classes": 7, "alpha": 0.35}
 
 
-def refusal(call, *arguments, **keywords):
+def refusal(call: Callable[..., object], *arguments: Any, **keywords: Any) -> str:
     with pytest.raises(InputError) as caught:
         call(*arguments, **keywords)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def torchvision_state(name):
+def torchvision_state(name: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """A state dict with the names and shapes of torchvision's network, and its recorded logits."""
     with np.load(REFERENCE / "torchvision.npz", allow_pickle=False) as records:
         shapes = json.loads(str(records[f"{name}/shapes"]))
@@ -41,16 +45,16 @@ def torchvision_state(name):
         return state, records[f"{name}/logits"]
 
 
-def saved(state, path):
+def saved(state: Mapping[str, np.ndarray], path: Path) -> Path:
     """Write a state dict as `torch.save` does, without PyTorch."""
 
-    def text(value):
+    def text(value: str) -> bytes:
         return b"X" + struct.pack("<I", len(value)) + value.encode()
 
-    def number(value):
+    def number(value: int) -> bytes:
         return b"J" + struct.pack("<i", value)
 
-    def numbers(values):
+    def numbers(values: Iterable[int]) -> bytes:
         return b"(" + b"".join(map(number, values)) + b"t"
 
     with zipfile.ZipFile(path, "w") as archive:
@@ -68,7 +72,7 @@ def saved(state, path):
     return path
 
 
-def test_the_writer_of_these_tests_writes_what_pytorch_reads(tmp_path):
+def test_the_writer_of_these_tests_writes_what_pytorch_reads(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     state = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3), "b": np.zeros(70000, np.float32)}
     loaded = torch.load(saved(state, tmp_path / "state.pth"), weights_only=True)
@@ -78,13 +82,13 @@ def test_the_writer_of_these_tests_writes_what_pytorch_reads(tmp_path):
 
 
 @pytest.fixture
-def small():
+def small() -> keras.Model:
     keras.utils.set_random_seed(0)
     return kc.MobileNetV2(**SMALL)
 
 
 @pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
-def test_our_own_files_come_back(small, file, tmp_path):
+def test_our_own_files_come_back(small: keras.Model, file: str, tmp_path: Path) -> None:
     (small.save if file.endswith(".keras") else small.save_weights)(tmp_path / file)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -96,7 +100,7 @@ def test_our_own_files_come_back(small, file, tmp_path):
 
 
 @pytest.mark.parametrize("name", [pytest.param("mobilenet_v2", marks=pytest.mark.backends), "googlenet"])
-def test_state_dicts_come_with_what_they_need_of_the_constructor(name, tmp_path):
+def test_state_dicts_come_with_what_they_need_of_the_constructor(name: str, tmp_path: Path) -> None:
     state, logits = torchvision_state(name)
     model = kc.create_model(
         name, weights=saved(state, tmp_path / "theirs.pth"), input_shape=(64, 64, 3), classifier_activation=None
@@ -107,11 +111,11 @@ def test_state_dicts_come_with_what_they_need_of_the_constructor(name, tmp_path)
         assert np.abs(ours - logits).max() <= 1e-4 * np.abs(logits).max()
 
 
-def used(key):
+def used(key: str) -> bool:
     return not key.endswith("num_batches_tracked") and not key.startswith("aux")
 
 
-def test_arguments_win_over_the_conventions_of_a_file(tmp_path):
+def test_arguments_win_over_the_conventions_of_a_file(tmp_path: Path) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     model = kc.MobileNetV2((64, 64, 3), weights=saved(state, tmp_path / "theirs.pth"), padding="same", epsilon=1e-3)
     assert model.get_layer("stem_norm").epsilon == 1e-3
@@ -119,7 +123,7 @@ def test_arguments_win_over_the_conventions_of_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("pooling", [None, "avg"])
-def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
+def test_a_model_without_a_top_takes_weights_with_one(pooling: Pooling, tmp_path: Path) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")
     model = kc.MobileNetV2((64, 64, 3), classes=5, weights=path, include_top=False, pooling=pooling)
@@ -127,7 +131,7 @@ def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
         model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"].astype(np.float32)
     )
     without_top = {key: value for key, value in state.items() if not key.startswith("classifier")}
-    conversion.from_torchvision(model, "mobilenet_v2", without_top)
+    conversion.from_torchvision(model, mobilenet_v2.torchvision_names(), without_top)
 
 
 @pytest.mark.parametrize(
@@ -146,18 +150,20 @@ def test_a_model_without_a_top_takes_weights_with_one(pooling, tmp_path):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_named_and_change_nothing(change, mend):
+def test_weights_that_do_not_fit_are_named_and_change_nothing(
+    change: Callable[[dict[str, np.ndarray]], object], mend: str
+) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     change(state)
     model = kc.MobileNetV2((32, 32, 3))
     before = model.get_weights()
-    assert mend in refusal(conversion.from_torchvision, model, "mobilenet_v2", state)
+    assert mend in refusal(conversion.from_torchvision, model, mobilenet_v2.torchvision_names(), state)
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_what_follows_a_flatten_is_permuted(data_format, request):
+def test_what_follows_a_flatten_is_permuted(data_format: str, request: pytest.FixtureRequest) -> None:
     request.addfinalizer(lambda: keras.config.set_image_data_format("channels_last"))
     keras.config.set_image_data_format(data_format)
     shape = (127, 95, 3) if data_format == "channels_last" else (3, 127, 95)
@@ -170,15 +176,18 @@ def test_what_follows_a_flatten_is_permuted(data_format, request):
         state[f"classifier.{number}.bias"] = np.zeros(units, np.float32)
     channel, row, column = 200, 2, 1
     state["classifier.1.weight"][7, (channel * 3 + row) * 2 + column] = 1
-    conversion.from_torchvision(model, "alexnet", state)
+    names = alexnet.torchvision_names()
+    conversion.from_torchvision(model, names, state)
     kernel = model.get_layer("fc6").get_weights()[0]
     assert kernel[(row * 2 + column) * 256 + channel, 7] == 1
     assert kernel.sum() == 1
     state["classifier.1.weight"] = np.zeros((4096, 256 * 5 + 1), np.float32)
-    assert "which does not fit (1536, 4096) of fc6" in refusal(conversion.from_torchvision, model, "alexnet", state)
+    assert "which does not fit (1536, 4096) of fc6" in refusal(
+        conversion.from_torchvision, model, alexnet.torchvision_names(), state
+    )
 
 
-def test_other_classes_and_other_architectures_are_refused(tmp_path):
+def test_other_classes_and_other_architectures_are_refused(tmp_path: Path) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")
     assert "classifier.1.weight is (1000, 1280), which does not fit (1280, 5)" in refusal(
@@ -197,14 +206,14 @@ def test_other_classes_and_other_architectures_are_refused(tmp_path):
     [b"", b"not weights at all", b"\x89HDF\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(50)],
     ids=["empty", "text", "hdf5", "zip"],
 )
-def test_files_that_are_something_else_are_one_line(suffix, content, tmp_path):
+def test_files_that_are_something_else_are_one_line(suffix: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
     assert str(path) in refusal(kc.MobileNetV2, **SMALL, weights=path)
 
 
 @pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
-def test_files_cut_short_are_one_line(small, file, tmp_path):
+def test_files_cut_short_are_one_line(small: keras.Model, file: str, tmp_path: Path) -> None:
     path = tmp_path / file
     (small.save if file.endswith(".keras") else small.save_weights)(path)
     whole = path.read_bytes()
@@ -213,24 +222,24 @@ def test_files_cut_short_are_one_line(small, file, tmp_path):
         refusal(kc.MobileNetV2, **SMALL, weights=path)
 
 
-def test_an_hdf5_file_of_something_else_is_one_line(tmp_path):
+def test_an_hdf5_file_of_something_else_is_one_line(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = np.zeros(3)
     assert "does not fit" in refusal(kc.MobileNetV2, **SMALL, weights=tmp_path / "other.h5")
 
 
-def test_missing_files_and_unknown_names(tmp_path):
+def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
     assert "is not a file" in refusal(kc.MobileNetV2, weights=tmp_path / "none.pth")
     assert "unknown weights of mobilenet_v2 'weights.npz'" in refusal(kc.MobileNetV2, weights="weights.npz")
 
 
-def test_published_weights_by_name_end_to_end(tmp_path, monkeypatch):
+def test_published_weights_by_name_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state, logits = torchvision_state("mobilenet_v2")
     content = saved(state, tmp_path / "theirs.pth").read_bytes()
     file = tmp_path / f"mobilenet_v2-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     file.write_bytes(content)
-    row = dataclasses.replace(published.published_weights("mobilenet_v2")[0], url=file.as_uri())
-    monkeypatch.setattr(published, "CHECKPOINTS", (row,))
+    row = dataclasses.replace(catalog.published_weights("mobilenet_v2")[0], url=file.as_uri())
+    monkeypatch.setattr(catalog, "CHECKPOINTS", (row,))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     model = kc.create_model(
         "mobilenet_v2", weights="imagenet", input_shape=(64, 64, 3), classifier_activation=None, name="mine"
@@ -241,7 +250,7 @@ def test_published_weights_by_name_end_to_end(tmp_path, monkeypatch):
     assert model.name == "mine"
 
 
-def test_keras_files_open_in_safe_mode(tmp_path):
+def test_keras_files_open_in_safe_mode(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
     model.save(tmp_path / "unsafe.keras")
     assert "cannot be read as a Keras model" in refusal(load_model, tmp_path / "unsafe.keras")

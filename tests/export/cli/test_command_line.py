@@ -18,7 +18,7 @@ import keras_classics as kc
 from export.tflite import main
 from export.tflite_file.audit import audit
 from keras_classics import registry
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.fixture

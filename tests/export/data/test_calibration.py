@@ -13,7 +13,7 @@ from PIL import Image
 from export import CalibrationWarning, Worker, export_tflite
 from export.data.samples import balanced, digest
 from export.tflite import main
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from export.mixed_precision import latency
 from export.passes.simplify import simplify
 from export.quantization.ptq import tune
 from export.tflite_file.audit import audit
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.fixture(autouse=True)

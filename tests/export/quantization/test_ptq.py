@@ -14,7 +14,7 @@ from export.quantization.ptq import CALIBRATION_ALONE, tune
 from export.quantization.ranges import calibrations
 from export.quantization.scales import can_run
 from export.tflite_file.interpreter import Interpreter
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 def correlated(count: int, channels: int) -> np.ndarray:

@@ -16,12 +16,13 @@ from export.ir.graph import Graph
 from export.ir.tensor_names import operations_of
 from export.passes.cut_softmax import cut_softmax
 from export.tflite_file.interpreter import Interpreter
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 TRAINED_AND_TUNED = """
 import sys
 from export import FineTuning, export_tflite
-from keras_classics import data, train
+from keras_classics import train
+from keras_classics.datasets import data
 mnist = data.load("mnist")
 model = train.build("lenet5", mnist, seed=0)
 train.fit(model, mnist, epochs=3, seed=0, progress=False)

@@ -10,7 +10,7 @@ from export import Clustering, FineTuning, InputError, Pruning, Worker, export_t
 from export.quantization.qat import faults
 from export.tflite_file.audit import audit, kernels, pattern_share, zero_blocks
 from keras_classics import train
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from export import Worker, export_tflite
 from export.cli.command import show_layers
 from keras_classics import train
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])

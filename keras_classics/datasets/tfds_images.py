@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_classics import errors, image_folder
+from keras_classics import errors
+from keras_classics.datasets import image_folder
+from keras_classics.datasets.parts import Dataset, Part, Shape, stratified
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape, stratified
 
-HELD_OUT = 0.1  # of the training images for each part that the set does not have
+HELD_OUT_SHARE = 0.1
+"""A part that a set lacks gets this share of its training images."""
+
 MOST_HELD_OUT = {"test": 10_000, "validation": 5_000, "calibration": 500}
+"""A part that is held out of the training images has at most so many of them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Records:
 
 
 def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
-    """Download and read the set `name`; see `keras_classics.data.load`.
+    """Download and read the set `name`; see `keras_classics.datasets.data.load`.
 
     Its splits `train`, `validation` and `test` are kept. Without `test`, `validation` is tested on;
     what is missing then is held out of the training images.
@@ -55,7 +59,7 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         splits["test"] = splits.pop("validation")
     labels = {part: np.array([record["label"] for record in split], np.int64) for part, split in splits.items()}
     missing = [part for part in MOST_HELD_OUT if part not in splits]
-    held_out = {part: min(MOST_HELD_OUT[part], int(HELD_OUT * len(splits["train"]))) for part in missing}
+    held_out = {part: min(MOST_HELD_OUT[part], int(HELD_OUT_SHARE * len(splits["train"]))) for part in missing}
     chosen = {part: np.arange(len(split)) for part, split in splits.items()} | stratified(labels["train"], held_out)
     parts = {}
     for part, indices in chosen.items():
@@ -79,7 +83,7 @@ def _open(name: str) -> tuple[dict[str, Sequence[dict[str, Any]]], Any]:
         if not isinstance(features.get("image"), tfds.features.Image) or not hasattr(features.get("label"), "names"):
             raise InputError(f"tfds:{name} is not of images with one label each; use another set")
         builder.download_and_prepare(file_format="array_record")
-        found = builder.as_data_source(decoders={"image": tfds.decode.SkipDecoding()})
+        splits = builder.as_data_source(decoders={"image": tfds.decode.SkipDecoding()})
     except tfds.core.DatasetNotFoundError as error:
         raise errors.unknown("TensorFlow dataset", name, tfds.list_builders()) from error
     except InputError:
@@ -87,7 +91,7 @@ def _open(name: str) -> tuple[dict[str, Sequence[dict[str, Any]]], Any]:
     except Exception as error:  # downloads and their sources fail in many ways
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"tfds:{name} cannot be downloaded and prepared ({reason}); use other data") from error
-    return {part: found[part] for part in ("train", "validation", "test") if part in found}, builder.info
+    return {part: splits[part] for part in ("train", "validation", "test") if part in splits}, builder.info
 
 
 def _shape(name: str, own: tuple[Any, Any, int], asked: Shape | None, default_size: int | None) -> Shape:

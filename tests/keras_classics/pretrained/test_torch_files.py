@@ -7,6 +7,8 @@ import os
 import pickle
 import sys
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from keras_classics.pretrained import torch_files
 STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
 
 
-def archive(path, data, storages=None, compression=zipfile.ZIP_STORED):
+def archive(
+    path: Path, data: bytes, storages: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED
+) -> Path:
     with zipfile.ZipFile(path, "w", compression) as file:
         file.writestr("archive/data.pkl", data)
         for key, content in (storages or {}).items():
@@ -25,13 +29,15 @@ def archive(path, data, storages=None, compression=zipfile.ZIP_STORED):
     return path
 
 
-def state_of_one(offset=b"K\x00", shape=b"K\x02K\x03\x86", strides=b"K\x03K\x01\x86"):
+def state_of_one(
+    offset: bytes = b"K\x00", shape: bytes = b"K\x02K\x03\x86", strides: bytes = b"K\x03K\x01\x86"
+) -> bytes:
     """The pickle of {"w": a float tensor that views six numbers}."""
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + STORAGE + offset + shape + strides + b"\x89NtR"
     return b"\x80\x02}X\x01\x00\x00\x00w" + tensor + b"s."
 
 
-def refusal(path):
+def refusal(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         torch_files.read(path)
     message = str(caught.value)
@@ -41,12 +47,12 @@ def refusal(path):
 
 
 @pytest.fixture
-def torch():
+def torch() -> Any:
     return pytest.importorskip("torch", reason="`make test-backends` has PyTorch")
 
 
 @pytest.fixture
-def state(torch):
+def state(torch: Any) -> dict[str, Any]:
     torch.manual_seed(0)
     state = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).state_dict()
     state["half"] = torch.randn(3, 4).half()
@@ -63,7 +69,9 @@ def state(torch):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
-def test_both_formats_give_every_tensor_without_importing_torch(torch, state, zipped, tmp_path, monkeypatch):
+def test_both_formats_give_every_tensor_without_importing_torch(
+    torch: Any, state: dict[str, Any], zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.save(state, tmp_path / "state.pth", _use_new_zipfile_serialization=zipped)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "torch", None)
@@ -74,18 +82,18 @@ def test_both_formats_give_every_tensor_without_importing_torch(torch, state, zi
         np.testing.assert_array_equal(tensors[name].astype(np.float64), tensor.detach().double().numpy())
 
 
-def test_hand_written_archive_is_read(tmp_path):
+def test_hand_written_archive_is_read(tmp_path: Path) -> None:
     path = archive(tmp_path / "w.pth", state_of_one(), {"0": np.arange(6, dtype="<f4").tobytes()})
     np.testing.assert_array_equal(torch_files.read(path)["w"], [[0, 1, 2], [3, 4, 5]])
 
 
 class Attack:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("attacked",)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_file_is_not_run(zipped, tmp_path, monkeypatch):
+def test_code_in_a_file_is_not_run(zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = pickle.dumps({"w": Attack()}, protocol=2)
     path = tmp_path / "attack.pth"
@@ -100,7 +108,7 @@ def test_code_in_a_file_is_not_run(zipped, tmp_path, monkeypatch):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
-def test_whole_models_and_training_checkpoints_are_refused(torch, zipped, tmp_path):
+def test_whole_models_and_training_checkpoints_are_refused(torch: Any, zipped: bool, tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
     assert "torch.nn.modules.linear.Linear" in refusal(tmp_path / "model.pth")
     torch.save({"model": {"w": torch.zeros(2)}}, tmp_path / "run.pth", _use_new_zipfile_serialization=zipped)
@@ -127,12 +135,12 @@ def test_whole_models_and_training_checkpoints_are_refused(torch, zipped, tmp_pa
     ],
     ids=range(14),
 )
-def test_hostile_pickles_are_refused(data, reason, tmp_path):
+def test_hostile_pickles_are_refused(data: bytes, reason: str, tmp_path: Path) -> None:
     path = archive(tmp_path / "hostile.pth", data, {"0": np.arange(6, dtype="<f4").tobytes()})
     assert reason in refusal(path)
 
 
-def test_compressed_or_short_storages_are_refused(tmp_path):
+def test_compressed_or_short_storages_are_refused(tmp_path: Path) -> None:
     numbers = np.zeros(6, "<f4").tobytes()
     bomb = archive(tmp_path / "bomb.pth", state_of_one(), {"0": numbers}, zipfile.ZIP_DEFLATED)
     assert "compressed" in refusal(bomb)
@@ -142,7 +150,7 @@ def test_compressed_or_short_storages_are_refused(tmp_path):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_truncation_is_one_line(torch, zipped, tmp_path):
+def test_every_truncation_is_one_line(torch: Any, zipped: bool, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"w": torch.zeros(3, 4), "n": torch.tensor(1)}, buffer, _use_new_zipfile_serialization=zipped)
     whole = buffer.getvalue()
@@ -153,7 +161,7 @@ def test_every_truncation_is_one_line(torch, zipped, tmp_path):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
-def test_altered_bytes_give_tensors_or_one_line(torch, zipped, tmp_path):
+def test_altered_bytes_give_tensors_or_one_line(torch: Any, zipped: bool, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"w": torch.zeros(3, 4), "n": torch.tensor(1)}, buffer, _use_new_zipfile_serialization=zipped)
     whole = np.frombuffer(buffer.getvalue(), np.uint8)

@@ -43,7 +43,8 @@ class Checkpoint:
         """
         try:
             with np.load(self.path, allow_pickle=False) as archive:
-                history, settings = (json.loads(str(archive[name])) for name in ("history", "settings"))
+                history: History = json.loads(str(archive["history"]))
+                settings = json.loads(str(archive["settings"]))
                 values = [archive[f"variable_{i}"] for i in range(len(archive.files) - 2)]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path} is not a whole checkpoint ({error}); remove it and train anew") from error

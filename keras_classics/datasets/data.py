@@ -10,25 +10,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from PIL import Image
 
 from keras_classics import errors
-from keras_classics.augment import Augmentation
+from keras_classics.datasets import image_folder, tfds_images
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part, Shape, stratified
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape, stratified
 
 __all__ = ["Dataset", "Part", "load"]
 
 PADDED_SIDE = 32
+"""Height and width, in pixels, to which the embedded 28×28 images are padded with zeros, as in LeNet-5's paper."""
+
 DIGIT_AUGMENTATION = Augmentation(rotation_degrees=12, shift=0.08, zoom=0.12)
+"""Digits are turned and moved a little and never mirrored, which would make other signs of them."""
 
 
 def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
     """Read a dataset and its fixed parts.
 
     Args:
-        name: `mnist`, `fashion-mnist`, `digits`, `tfds:NAME` (see `keras_classics.tfds_images`), or
+        name: `mnist`, `fashion-mnist`, `digits`, `tfds:NAME` (see `keras_classics.datasets.tfds_images`), or
             the path of a folder with one folder of images for each class, or with `train/`, `test/`
             and perhaps `val/` that hold such folders.
         image_shape: (height, width, channels) to resize to. Without it the embedded sets are
@@ -43,13 +48,9 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
     if name in EMBEDDED:
         return _embedded(name, image_shape)
     if name.startswith("tfds:"):
-        from keras_classics import tfds_images
-
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    from keras_classics import image_folder
-
     return image_folder.load(Path(name).expanduser(), image_shape, default_size)
 
 
@@ -69,7 +70,7 @@ class ArrayImages:
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, uint8 (n, height, width, 1)."""
         height, width, _ = self.image_shape
-        images = self.array[indices]
+        images: np.ndarray = self.array[indices]
         if images.shape[1:] != (height, width):
             images = np.pad(images, ((0, 0), *((_margins(side)) for side in images.shape[1:])))
         if images.shape[1:] != (height, width):
@@ -106,32 +107,35 @@ def _digits() -> dict[str, Pool]:
     return _split(np.stack(large), digits.target, {"test": 360, "calibration": 100, "validation": 100})
 
 
+# Fashion-MNIST's four files, each with the MD5 that its publishers give (github.com/zalandoresearch/fashion-mnist).
 FASHION_FILES = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+# Keras fetches Fashion-MNIST's files from this address.
 FASHION_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+# Debian's package dataset-fashion-mnist installs the four files into this folder.
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def _fashion_mnist() -> dict[str, Pool]:
     paths = _fashion_paths()
     images, labels, test_images, test_labels = (_read_idx(path) for path in paths)
-    for found, names in ((images, labels), (test_images, test_labels)):
-        if len(found) != len(names):
+    for pixels, classes in ((images, labels), (test_images, test_labels)):
+        if len(pixels) != len(classes):
             raise InputError(
-                f"{paths[0].parent} holds {len(found)} images and {len(names)} labels; fetch the files again"
+                f"{paths[0].parent} holds {len(pixels)} images and {len(classes)} labels; fetch the files again"
             )
     return _split(images, labels, {"calibration": 500, "validation": 2000}) | {"test": (test_images, test_labels)}
 
 
 def _fashion_paths() -> list[Path]:
     """The four files, from `$FASHION_MNIST_DIR`, Debian's package or the publisher (MD5 as published)."""
-    given = os.environ.get("FASHION_MNIST_DIR")
-    folder = Path(given) if given else FASHION_DEBIAN
-    if given or folder.is_dir():
+    chosen = os.environ.get("FASHION_MNIST_DIR")
+    folder = Path(chosen) if chosen else FASHION_DEBIAN
+    if chosen or folder.is_dir():
         paths = [folder / name for name in FASHION_FILES]
         for path in paths:
             if not path.is_file():
@@ -139,8 +143,6 @@ def _fashion_paths() -> list[Path]:
                     f"{path} is missing; set FASHION_MNIST_DIR to the folder of Fashion-MNIST's four files"
                 )
         return paths
-    import keras
-
     try:
         return [
             Path(
@@ -197,9 +199,9 @@ def _embedded(name: str, image_shape: Shape | None) -> Dataset:
             f"{name} is grayscale and an image shape of {height}×{width}×{channels} is asked for; "
             f"use {height}×{width}×1 or other data"
         )
-    found, shape = EMBEDDED[name], (height, width, 1)
+    source, shape = EMBEDDED[name], (height, width, 1)
     parts = {
         part: Part(labels.astype(np.int64), ArrayImages(images, shape))
-        for part, (images, labels) in found.read().items()
+        for part, (images, labels) in source.read().items()
     }
-    return Dataset(name, found.class_names, shape, augmentation=found.augmentation, **parts)
+    return Dataset(name, source.class_names, shape, augmentation=source.augmentation, **parts)

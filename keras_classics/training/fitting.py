@@ -10,25 +10,41 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_classics import devices, registry
-from keras_classics.augment import Augmentation
-from keras_classics.checkpoint import Checkpoint, History
+from keras_classics import registry
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
 from keras_classics.googlenet import LOSS_WEIGHTS
-from keras_classics.interruption import Interruption
 from keras_classics.layers import EuclideanRadialBasisFunction
-from keras_classics.losses import MaximumAPosteriori
-from keras_classics.parts import Dataset, Part
-from keras_classics.progress import TrainingProgress
+from keras_classics.training import devices
+from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.interruption import Interruption
+from keras_classics.training.losses import MaximumAPosteriori
+from keras_classics.training.progress import TrainingProgress
 
 BATCH_SIZE = 64
+"""Images of one step of training, unless the caller wants others."""
+
 LEARNING_RATE = 4e-3
-BATCH_NORM_LEARNING_RATE = 1e-2  # normalized activations bear larger steps
+"""Peak learning rate of networks without batch normalization."""
+
+BATCH_NORM_LEARNING_RATE = 1e-2
+"""Peak learning rate of networks with batch normalization, whose activations bear larger steps."""
+
 WEIGHT_DECAY = 0.01
-WARM_UP = 0.1  # of all steps
-EVALUATION_BATCH = 256
+"""What AdamW takes away from each weight in a step, as a share of it and times the learning rate."""
+
+WARM_UP_SHARE = 0.1
+"""The share of all steps in which the learning rate rises from zero to its peak."""
+
+PREDICTION_BATCH_SIZE = 256
+"""Images that are predicted at once; only speed and memory depend on it."""
+
 AUXILIARY_LOSS_WEIGHT = LOSS_WEIGHTS[1]
+"""The loss of each auxiliary output counts this much beside that of the first, as in GoogLeNet's paper."""
+
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""The columns of a history, each with one number an epoch."""
 
 
 def build(name: str, dataset: Dataset, /, *, seed: int = 0, **arguments: Any) -> keras.Model:
@@ -66,6 +82,10 @@ def fit(
         model: from an image like the dataset's to one score or probability for each class, or to
             several such outputs: all but the first are auxiliary and count with GoogLeNet's 0.3.
             The radial basis functions of LeNet-5 are trained with `losses.MaximumAPosteriori`.
+        dataset: its training part is learned from.
+        epochs: how often every training image is seen.
+        seed: of shuffles and image changes.
+        batch_size: images a step; what is left over of an epoch waits for the next.
         learning_rate: the peak, after the warm-up; `default_learning_rate(model)` if None.
         augmentation: change the training images as `dataset.augmentation` says.
         mixed_precision: what to compute in instead of float32.
@@ -148,7 +168,7 @@ def default_learning_rate(model: keras.Model) -> float:
 
 def compile_for_training(model: keras.Model, steps: int, learning_rate: float) -> None:
     """Give `model` its loss, metrics and an optimizer for `steps` steps."""
-    warm_up = int(WARM_UP * steps)
+    warm_up = int(WARM_UP_SHARE * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
     )
@@ -191,7 +211,8 @@ def accuracy(model: keras.Model, part: Part) -> float:
 def predict(model: keras.Model, part: Part) -> np.ndarray:
     """The first output of `model` for every image of `part`, in its order: (len(part), classes)."""
     outputs = model.predict(_InOrder(part), verbose=0)
-    return (outputs[0] if isinstance(outputs, list | tuple) else outputs)[: len(part)]
+    first: np.ndarray = outputs[0] if isinstance(outputs, list | tuple) else outputs
+    return first[: len(part)]
 
 
 class _InOrder(keras.utils.PyDataset):
@@ -202,7 +223,7 @@ class _InOrder(keras.utils.PyDataset):
 
     def __init__(self, part: Part) -> None:
         super().__init__()
-        self.part, self.size = part, devices.shareable(min(EVALUATION_BATCH, len(part)), round_up=True)
+        self.part, self.size = part, devices.shareable(min(PREDICTION_BATCH_SIZE, len(part)), round_up=True)
 
     def __len__(self) -> int:
         return math.ceil(len(self.part) / self.size)

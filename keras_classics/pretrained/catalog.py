@@ -60,16 +60,19 @@ class Checkpoint:
         match = re.search(r"-([0-9a-f]{8,})\.pth$", self.file_name)
         return match[1] if match else ""
 
-    def contradictions(self, given: Arguments) -> Arguments:
-        """Which arguments the weights need otherwise than a caller gave them."""
-        return {argument: value for argument, value in self.arguments.items() if given.get(argument, value) != value}
+    def contradictions(self, passed: Arguments) -> Arguments:
+        """Which arguments the weights need otherwise than a caller passed them."""
+        return {argument: value for argument, value in self.arguments.items() if passed.get(argument, value) != value}
 
 
+# Arguments of every network of torchvision that strides; keras.applications' differ in some.
 _STRIDED: Arguments = {"padding": "symmetric", "stem_stride": 2, "epsilon": 1e-5}
+# ImageNet's mean and standard deviation of R, G and B for pixels in [0, 1], as torchvision gives them.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# One of 255 steps of a pixel in [0, 1]: a standard deviation that leaves pixels in steps.
 _PIXEL = 1 / 255
 
-# Per model: what torchvision's files need of the constructor.
+# What torchvision's files need of the constructor of each model.
 _TORCHVISION: dict[str, Arguments] = {
     "alexnet": {"variant": "one_weird_trick", "stem_stride": 4},
     "googlenet": _STRIDED
@@ -82,7 +85,7 @@ _TORCHVISION |= {f"resnet{depth}": _STRIDED | _RESNET for depth in (18, 34, 50, 
 _PLAIN: Arguments = {"batch_norm": False}
 _NORMALIZED: Arguments = {"batch_norm": True, "epsilon": 1e-5}
 
-# Model, what else it needs, generation, file, top-1, top-5.
+# Each row: model, what else it needs of the constructor, generation, file, top-1 and top-5 in percent.
 _TORCHVISION_FILES: list[tuple[str, Arguments, str, str, float | None, float | None]] = [
     ("alexnet", {}, "v1", "alexnet-owt-7be5be79", 56.522, 79.066),
     ("vgg11", _PLAIN, "v1", "vgg11-8a719046", 69.020, 88.628),
@@ -130,11 +133,11 @@ def _torchvision() -> Iterator[Checkpoint]:
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-# Caffe's: R, G and B less their means. Keras's files expect B first; the conversion turns their first kernels round.
+# Caffe subtracts the means of R, G and B. Keras's files expect B first; the conversion turns their first kernels round.
 _CENTRED = Preprocessing(256, 224, (123.68 / 255, 116.779 / 255, 103.939 / 255), (_PIXEL, _PIXEL, _PIXEL))
 _KERAS_RESNET: Arguments = _STRIDED | _RESNET | {"version": "v1", "use_bias": True, "epsilon": 1.001e-5}
 
-# Model, folder, what it needs, MD5, top-1, top-5, licence.
+# Each row: model, folder, what it needs of the constructor, MD5, top-1 and top-5 in percent, licence.
 _KERAS_FILES: list[tuple[str, str, Arguments, str, float, float, str]] = [
     ("vgg16", "vgg16", _PLAIN, "64373286793e3c8b2b4e3219cbf3544b", 71.268, 90.050, "CC-BY-4.0"),
     ("vgg19", "vgg19", _PLAIN, "cbe5617147190e668d6c5d5026f83318", 71.256, 89.988, "CC-BY-4.0"),
@@ -142,7 +145,7 @@ _KERAS_FILES: list[tuple[str, str, Arguments, str, float, float, str]] = [
     ("resnet101", "resnet", _KERAS_RESNET, "f1aeb4b969a6efcfb50fad2f0c20cfc5", 76.4, 92.8, "MIT"),
     ("resnet152", "resnet", _KERAS_RESNET, "100835be76be38e30d865e96f2aaae62", 76.6, 93.1, "MIT"),
 ]
-# Width multiplier → top-1 and top-5 at 224 pixels.
+# Top-1 and top-5, in percent at 224 pixels, of the MobileNets of each width multiplier.
 _MOBILENET_V1 = {0.25: (51.582, 75.792), 0.5: (64.292, 85.624), 0.75: (68.412, 88.242), 1.0: (70.424, 89.504)}
 _MOBILENET_V2 = {
     0.35: (60.086, 82.432),

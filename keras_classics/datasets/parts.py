@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from keras_classics.augment import Augmentation
+from keras_classics.datasets.augment import Augmentation
 
 Shape = tuple[int, int, int]
 

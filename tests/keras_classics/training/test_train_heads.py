@@ -1,17 +1,23 @@
 """Training what has more than a softmax at its end: auxiliary heads, and the LeNet-5 of 1998."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from keras_classics import data, fitting, train
+from keras_classics import train
+from keras_classics.datasets import data
+from keras_classics.datasets.parts import Dataset
+from keras_classics.training import fitting
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Dataset:
     return data.load("digits", (16, 16, 1))
 
 
@@ -24,7 +30,7 @@ def two_headed() -> keras.Model:
 
 
 @pytest.mark.backends
-def test_heads_are_trained_together_and_the_first_is_measured(digits):
+def test_heads_are_trained_together_and_the_first_is_measured(digits: Dataset) -> None:
     model = two_headed()
     before = model.get_layer("auxiliary_1").get_weights()[0]
     history = fitting.fit(model, digits, epochs=4, progress=False)
@@ -37,7 +43,7 @@ def test_heads_are_trained_together_and_the_first_is_measured(digits):
     assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_network_without_heads_is_saved_beside_the_whole(digits, tmp_path):
+def test_the_network_without_heads_is_saved_beside_the_whole(digits: Dataset, tmp_path: Path) -> None:
     two_headed().save(tmp_path / "heads.keras")
     arguments = [tmp_path / "heads.keras", "--data", "digits", "--input-shape", 16, 16, 1, "--epochs", 1]
     assert train.main([*map(str, arguments), "--output", str(tmp_path / "run")]) == 0
@@ -50,7 +56,7 @@ def test_the_network_without_heads_is_saved_beside_the_whole(digits, tmp_path):
         assert json.loads((tmp_path / "run" / f"{name}.preprocess.json").read_text())["input_range"] == [0, 1]
 
 
-def test_lenet_5_of_1998_learns_by_its_own_loss():
+def test_lenet_5_of_1998_learns_by_its_own_loss() -> None:
     digits = data.load("digits")
     model = train.build("lenet5", digits, seed=0, variant="1998")
     fitting.fit(model, digits, epochs=10, progress=False)

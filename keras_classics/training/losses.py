@@ -38,4 +38,5 @@ class MaximumAPosteriori(keras.losses.Loss):
         return ops.logsumexp(ops.concatenate([y_pred, rubbish], axis=-1), axis=-1) - right
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"rubbish_penalty": self.rubbish_penalty}
+        config: dict[str, Any] = super().get_config()
+        return config | {"rubbish_penalty": self.rubbish_penalty}

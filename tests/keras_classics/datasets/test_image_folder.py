@@ -1,16 +1,22 @@
 """Folders of class folders: layout, parts, decoding, and what is said of bad input."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_classics import data, image_folder
+from keras_classics.datasets import data, image_folder
+from keras_classics.datasets.parts import Part
 from keras_classics.errors import InputError
 
 random = np.random.default_rng(0)
 
 
-def picture(path, size=(12, 10), mode="RGB", seed=None):
+def picture(path: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB", seed: int | None = None) -> np.ndarray:
     """Write random pixels to `path`; `size` is (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = size if mode == "L" else (*size, len(mode))
@@ -20,7 +26,7 @@ def picture(path, size=(12, 10), mode="RGB", seed=None):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """Two classes of twenty images, all different."""
     for name in ("cat", "dog"):
         for number in range(20):
@@ -28,7 +34,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def message_of(*arguments):
+def message_of(*arguments: Any) -> str:
     with pytest.raises(InputError) as caught:
         data.load(*map(str, arguments[:1]), *arguments[1:])
     text = str(caught.value)
@@ -36,11 +42,11 @@ def message_of(*arguments):
     return text
 
 
-def paths(part):
+def paths(part: Part) -> set[Path]:
     return {file.path for file in part.source.files}
 
 
-def test_a_tenth_of_each_class_is_held_out_for_test_and_for_validation(folder):
+def test_a_tenth_of_each_class_is_held_out_for_test_and_for_validation(folder: Path) -> None:
     dataset = data.load(str(folder))
     assert dataset.class_names == ("cat", "dog")
     assert {name: np.bincount(part.labels).tolist() for name, part in dataset.parts.items()} == {
@@ -52,7 +58,7 @@ def test_a_tenth_of_each_class_is_held_out_for_test_and_for_validation(folder):
     assert set.union(*map(paths, dataset.parts.values())) == set(folder.rglob("*.png"))
 
 
-def test_parts_depend_on_content_and_not_on_names(folder, tmp_path_factory):
+def test_parts_depend_on_content_and_not_on_names(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = data.load(str(folder))
     other = tmp_path_factory.mktemp("renamed")
     for number, path in enumerate(sorted(folder.rglob("*.png"), reverse=True)):
@@ -64,7 +70,7 @@ def test_parts_depend_on_content_and_not_on_names(folder, tmp_path_factory):
         assert same, name
 
 
-def test_copies_of_an_image_land_in_one_part(folder):
+def test_copies_of_an_image_land_in_one_part(folder: Path) -> None:
     for path in list((folder / "cat").iterdir()):
         (folder / "cat" / f"copy of {path.name}").write_bytes(path.read_bytes())
         (folder / "dog" / f"taken for a dog {path.name}").write_bytes(path.read_bytes())
@@ -74,7 +80,9 @@ def test_copies_of_an_image_land_in_one_part(folder):
     assert sum(len(part) for part in parts) == 80
 
 
-def test_split_folders_are_kept_and_what_is_missing_is_held_out_of_train(folder, tmp_path_factory):
+def test_split_folders_are_kept_and_what_is_missing_is_held_out_of_train(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     root = tmp_path_factory.mktemp("split")
     for part in ("train", "val", "test"):
         for name in ("cat", "dog"):
@@ -87,7 +95,9 @@ def test_split_folders_are_kept_and_what_is_missing_is_held_out_of_train(folder,
     assert len(dataset.calibration) == 2
 
 
-def test_what_is_tested_on_is_not_trained_on_even_if_train_holds_it(folder, tmp_path_factory):
+def test_what_is_tested_on_is_not_trained_on_even_if_train_holds_it(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     root = tmp_path_factory.mktemp("leaking")
     folder.rename(root / "train")
     for name in ("cat", "dog"):
@@ -103,7 +113,7 @@ def test_what_is_tested_on_is_not_trained_on_even_if_train_holds_it(folder, tmp_
         assert not tested & {file.digest for file in part.source.files}
 
 
-def test_images_of_one_size_keep_it_up_to_the_default_size(folder):
+def test_images_of_one_size_keep_it_up_to_the_default_size(folder: Path) -> None:
     assert data.load(str(folder)).image_shape == (12, 10, 3)
     assert data.load(str(folder), default_size=11).image_shape == (11, 11, 3)
     picture(folder / "cat" / "larger.png", (16, 16))
@@ -111,7 +121,7 @@ def test_images_of_one_size_keep_it_up_to_the_default_size(folder):
     assert data.load(str(folder), (7, 9, 3)).train.images(slice(2)).shape == (2, 7, 9, 3)
 
 
-def test_pixels_are_those_of_the_file(folder):
+def test_pixels_are_those_of_the_file(folder: Path) -> None:
     pixels = picture(folder / "cat" / "known.png")
     dataset = data.load(str(folder))
     found = [
@@ -123,14 +133,16 @@ def test_pixels_are_those_of_the_file(folder):
     np.testing.assert_allclose(found, [pixels / 255], atol=1e-6)
 
 
-def test_resizing_keeps_the_middle_of_the_longer_side(tmp_path):
+def test_resizing_keeps_the_middle_of_the_longer_side(tmp_path: Path) -> None:
     pixels = np.zeros((8, 24), np.uint8)
     pixels[:, 8:16] = 200
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     assert (image_folder.decode(tmp_path / "wide.png", (4, 4, 1)) > 150).all()
 
 
-def test_channels_are_one_only_if_every_image_is_grayscale(folder, tmp_path_factory):
+def test_channels_are_one_only_if_every_image_is_grayscale(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     gray = tmp_path_factory.mktemp("gray")
     for name in ("a", "b"):
         for number in range(5):
@@ -140,12 +152,12 @@ def test_channels_are_one_only_if_every_image_is_grayscale(folder, tmp_path_fact
     assert data.load(str(folder)).image_shape == (12, 10, 3)
 
 
-def test_sixteen_bit_grays_are_scaled_and_not_clipped(tmp_path):
+def test_sixteen_bit_grays_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(image_folder.decode(tmp_path / "deep.png", (1, 4, 1))[0, :, 0], [0, 1, 128, 255])
 
 
-def test_a_photo_taken_sideways_is_set_upright(tmp_path):
+def test_a_photo_taken_sideways_is_set_upright(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 255]], np.uint8).repeat(8, 0).repeat(8, 1))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the right edge of the pixels is the bottom of the scene
@@ -155,7 +167,7 @@ def test_a_photo_taken_sideways_is_set_upright(tmp_path):
     assert upright[-1].min() > 245
 
 
-def test_other_files_are_passed_over_and_subfolders_are_searched(folder):
+def test_other_files_are_passed_over_and_subfolders_are_searched(folder: Path) -> None:
     (folder / "cat" / "Thumbs.db").write_bytes(b"x")
     (folder / ".cache").mkdir()
     picture(folder / "cat" / "more" / "deep.PNG")
@@ -164,40 +176,40 @@ def test_other_files_are_passed_over_and_subfolders_are_searched(folder):
     assert sum(len(part) for part in dataset.parts.values()) == 41
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} is not a folder" in message_of(tmp_path / "none")
 
 
-def test_a_file_instead_of_a_folder(tmp_path):
+def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "file is not a folder" in message_of(tmp_path / "file")
 
 
-def test_a_folder_without_class_folders(tmp_path):
+def test_a_folder_without_class_folders(tmp_path: Path) -> None:
     assert "has no class folders" in message_of(tmp_path)
     picture(tmp_path / "loose.png")
     assert "has no class folders; put the images of each class in a folder" in message_of(tmp_path)
 
 
-def test_a_class_folder_without_images(folder):
+def test_a_class_folder_without_images(folder: Path) -> None:
     (folder / "eel").mkdir()
     assert f"{folder / 'eel'} has no images" in message_of(folder)
 
 
-def test_a_single_class(folder):
+def test_a_single_class(folder: Path) -> None:
     for path in (folder / "dog").iterdir():
         path.unlink()
     (folder / "dog").rmdir()
     assert "one class folder, cat; classification takes at least two" in message_of(folder)
 
 
-def test_a_split_without_test_images(folder, tmp_path_factory):
+def test_a_split_without_test_images(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("untested")
     folder.rename(root / "train")
     assert "has train but no test" in message_of(root)
 
 
-def test_two_folders_for_validation(folder, tmp_path_factory):
+def test_two_folders_for_validation(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("twice")
     folder.rename(root / "train")
     for name in ("test", "val", "validation"):
@@ -205,14 +217,14 @@ def test_two_folders_for_validation(folder, tmp_path_factory):
     assert "both val and validation" in message_of(root)
 
 
-def test_a_class_that_is_only_tested(folder, tmp_path_factory):
+def test_a_class_that_is_only_tested(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("strange")
     folder.rename(root / "train")
     picture(root / "test" / "eel" / "0.png")
     assert f"{root / 'test' / 'eel'} is a class that train has not" in message_of(root)
 
 
-def test_too_few_images_of_a_class(folder):
+def test_too_few_images_of_a_class(folder: Path) -> None:
     for number in range(3):
         picture(folder / "eel" / f"{number}.png")
     assert "class eel" in message_of(folder)
@@ -223,7 +235,7 @@ def test_too_few_images_of_a_class(folder):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif"])
-def test_a_truncated_image_is_named(folder, suffix):
+def test_a_truncated_image_is_named(folder: Path, suffix: str) -> None:
     path = folder / "cat" / f"cut.{suffix}"
     picture(path, (40, 40))
     path.write_bytes(path.read_bytes()[:-60])
@@ -231,18 +243,18 @@ def test_a_truncated_image_is_named(folder, suffix):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
-def test_a_file_that_is_no_image_is_named(folder, content):
+def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
     path = folder / "cat" / "text.png"
     path.write_bytes(content)
     assert f"{path} cannot be read as an image" in message_of(folder)
 
 
-def test_grays_without_a_known_range_are_refused(folder):
+def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
     path = folder / "cat" / "float.tiff"
     Image.fromarray(random.random((12, 10), np.float32)).save(path)
     assert f"{path} cannot be read as an image (its pixels are of mode F" in message_of(folder)
 
 
-def test_a_wrong_channel_count_brings_the_mend(folder):
+def test_a_wrong_channel_count_brings_the_mend(folder: Path) -> None:
     text = message_of(folder, (8, 8, 1))
     assert "holds colour images and an image shape of 8×8×1 is asked for; use 8×8×3" in text

@@ -12,15 +12,22 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_classics.augment import Augmentation
+from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
-from keras_classics.parts import Dataset, Part, Shape
 
+# Names of image files end in one of these.
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# The part that a folder of each name holds.
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-HELD_OUT = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}  # each of what the ones before it leave
+HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
+"""The share of the images still left that each part takes, in this order; 75 % of all are trained on."""
+
 PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
+"""Photos are turned and moved a little and mirrored left to right."""
+
 DEFAULT_SIZE = 224
+"""Height and width, in pixels, of images that differ in size, as in most of the papers."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class FileImages:
 
 
 def load(root: Path, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
-    """Read the class folders under `root`; see `keras_classics.data.load`.
+    """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
     Every image is decoded once, so that a damaged one is found before training and not in it.
     Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the
@@ -129,10 +136,10 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _class_folders(root: Path) -> list[Path]:
-    found = _folders(root)
-    if not found:
+    folders = _folders(root)
+    if not folders:
         raise InputError(f"{root} has no class folders; put the images of each class in a folder of that class's name")
-    return found
+    return folders
 
 
 def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
@@ -175,7 +182,7 @@ def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, defau
 def _divide(root: Path, files: dict[str, list[ImageFile]], class_names: tuple[str, ...]) -> dict[str, list[ImageFile]]:
     """The four parts: those that have folders of their own, the others held out of `train`."""
     parts = _without_repeats(root, files)
-    for name, share in HELD_OUT.items():
+    for name, share in HELD_OUT_SHARES.items():
         if name not in parts:
             parts["train"], parts[name] = _hold_out(parts["train"], share)
         if not parts[name]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,12 +19,12 @@ from keras_classics.pretrained.preprocessing import Preprocessing
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def photo(height, width, seed=0):
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(256, size=(1, height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.backends
-def test_a_photo_of_the_resized_size_is_cropped_and_normalized_alone():
+def test_a_photo_of_the_resized_size_is_cropped_and_normalized_alone() -> None:
     image = photo(256, 256)
     result = keras.ops.convert_to_numpy(kc.preprocessing_for("resnet50").model()(image))
     np.testing.assert_allclose(result, (image[:, 16:240, 16:240] / 255 - MEAN) / STD, atol=1e-5)
@@ -29,7 +32,7 @@ def test_a_photo_of_the_resized_size_is_cropped_and_normalized_alone():
 
 @pytest.mark.backends
 @pytest.mark.parametrize(("height", "width"), [(512, 512), (512, 700), (900, 512)])
-def test_large_photos_are_resized_as_torchvision_does(height, width):
+def test_large_photos_are_resized_as_torchvision_does(height: int, width: int) -> None:
     """torchvision resizes with Pillow, which antialiases, and rounds to whole pixel values twice."""
     image_module = pytest.importorskip("PIL.Image")
     image = np.repeat(np.repeat(photo(height // 4, width // 4), 4, 1), 4, 2)
@@ -41,7 +44,7 @@ def test_large_photos_are_resized_as_torchvision_does(height, width):
 
 
 @pytest.mark.backends
-def test_normalization_alone_goes_in_front_of_a_model(tmp_path):
+def test_normalization_alone_goes_in_front_of_a_model(tmp_path: Path) -> None:
     preprocessing = kc.preprocessing_for("mobilenet_v2")
     network = kc.MobileNetV2((32, 32, 3), alpha=0.35, classes=4)
     whole = keras.Sequential([keras.Input((32, 32, 3)), preprocessing.normalization(pixel_maximum=255), network])
@@ -55,7 +58,7 @@ def test_normalization_alone_goes_in_front_of_a_model(tmp_path):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(loaded(image)), answer)
 
 
-def test_channels_first_is_the_same_transposed(request):
+def test_channels_first_is_the_same_transposed(request: pytest.FixtureRequest) -> None:
     request.addfinalizer(lambda: keras.config.set_image_data_format("channels_last"))
     preprocessing = kc.preprocessing_for("resnet50")
     image = photo(300, 400)
@@ -74,16 +77,16 @@ def test_channels_first_is_the_same_transposed(request):
         ("googlenet", "imagenet", Preprocessing(256, 224, (0.5,) * 3, (0.5,) * 3)),
     ],
 )
-def test_each_set_of_weights_has_its_own(model, weights, expected):
+def test_each_set_of_weights_has_its_own(model: str, weights: str, expected: Any) -> None:
     assert kc.preprocessing_for(model, weights) == expected
 
 
-def test_keras_vgg_takes_centred_pixels_in_the_order_of_rgb():
+def test_keras_vgg_takes_centred_pixels_in_the_order_of_rgb() -> None:
     result = kc.preprocessing_for("vgg16", "imagenet-keras").normalization()(np.zeros((1, 1, 1, 3), np.float32))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(result)[0, 0, 0], [-123.68, -116.779, -103.939], rtol=1e-6)
 
 
-def test_the_crop_is_as_large_as_a_models_input(abstract_model):
+def test_the_crop_is_as_large_as_a_models_input(abstract_model: Callable[..., keras.Model]) -> None:
     model = abstract_model("mobilenet_v2", input_shape=(160, 160, 3))
     assert (kc.preprocessing_for(model).resize, kc.preprocessing_for(model).crop) == (183, 160)
     keras_weights = kc.preprocessing_for(model, "imagenet-keras")
@@ -98,7 +101,7 @@ def test_the_crop_is_as_large_as_a_models_input(abstract_model):
         kc.preprocessing_for("resnet50", "imagenet-v1")
 
 
-def test_description_tells_the_range_of_the_input():
+def test_description_tells_the_range_of_the_input() -> None:
     description = json.loads(json.dumps(kc.preprocessing_for("mobilenet_v1").description()))
     assert description["minimum"] == [-1, -1, -1]
     assert description["maximum"] == [1, 1, 1]
@@ -108,7 +111,7 @@ def test_description_tells_the_range_of_the_input():
     np.testing.assert_allclose(description["maximum"], (1 - MEAN) / STD)
 
 
-def test_the_thousand_names():
+def test_the_thousand_names() -> None:
     names = imagenet_classes()
     assert len(names) == len({number for number, _ in names}) == 1000
     assert [number for number, _ in names] == sorted(number for number, _ in names)
@@ -117,7 +120,7 @@ def test_the_thousand_names():
     assert names[999] == ("n15075141", "toilet tissue")
 
 
-def test_predictions_are_decoded_best_first():
+def test_predictions_are_decoded_best_first() -> None:
     predictions = np.zeros((2, 1000), np.float32)
     predictions[0, [285, 281]] = 0.7, 0.3
     predictions[1, 967] = 1

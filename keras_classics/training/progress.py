@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from keras_classics.checkpoint import History
+from keras_classics.training.checkpoint import History
 
 
 class TrainingProgress:

@@ -9,39 +9,40 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import keras_classics as kc
 from keras_classics import registry
 from keras_classics.errors import InputError
-from keras_classics.pretrained.published import CHECKPOINTS, conventions, names
+from keras_classics.pretrained.catalog import CHECKPOINTS, Checkpoint, conventions, names
 from keras_classics.pretrained.selection import select
 
 
-def one_line(caught):
+def one_line(caught: pytest.ExceptionInfo[BaseException]) -> str:
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def defaults(model):
-    parameters = inspect.signature(registry.entry(model).constructor).parameters
+def defaults(model: str) -> dict[str, Any]:
+    parameters = inspect.signature(registry.constructor(model)).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
-def chosen(model, weights="imagenet", **given):
+def chosen(model: str, weights: str = "imagenet", **given: Any) -> Checkpoint:
     """What `create_model(model, weights=…, **given)` takes."""
     return select(model, weights, given, defaults(model))
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda checkpoint: checkpoint.file_name)
-def test_every_row_names_arguments_that_exist_and_is_reached_by_them(checkpoint):
+def test_every_row_names_arguments_that_exist_and_is_reached_by_them(checkpoint: Checkpoint) -> None:
     assert set(checkpoint.arguments) <= set(defaults(checkpoint.model))
     size = checkpoint.preprocessing.crop
     assert chosen(checkpoint.model, checkpoint.name, **checkpoint.arguments, input_shape=(size, size, 3)) == checkpoint
 
 
-def test_hashes_are_those_of_the_publishers():
+def test_hashes_are_those_of_the_publishers() -> None:
     assert len({checkpoint.url for checkpoint in CHECKPOINTS}) == len(CHECKPOINTS)
     for checkpoint in CHECKPOINTS:
         if checkpoint.publisher == "torchvision":
@@ -76,7 +77,7 @@ for model, size, options in json.loads(sys.argv[1]):
 
 
 @pytest.mark.slow
-def test_keras_itself_asks_for_the_same_files_and_hashes(tmp_path):
+def test_keras_itself_asks_for_the_same_files_and_hashes(tmp_path: Path) -> None:
     """Its downloads are answered with empty files, at which it tells the hashes that it expected."""
     rows = [checkpoint for checkpoint in CHECKPOINTS if checkpoint.publisher == "keras.applications"]
     cases = [
@@ -119,7 +120,7 @@ def test_keras_itself_asks_for_the_same_files_and_hashes(tmp_path):
         ("googlenet", {}, "googlenet-1378be20.pth"),
     ],
 )
-def test_arguments_choose_the_file(model, given, file):
+def test_arguments_choose_the_file(model: str, given: Any, file: str) -> None:
     assert chosen(model, **given).file_name == file
 
 
@@ -144,13 +145,13 @@ def test_arguments_choose_the_file(model, given, file):
         ("lenet5", {}, "nobody publishes weights of lenet5"),
     ],
 )
-def test_arguments_without_weights_name_a_call_that_works(model, given, mend):
+def test_arguments_without_weights_name_a_call_that_works(model: str, given: Any, mend: str) -> None:
     with pytest.raises(InputError) as caught:
         chosen(model, **given)
     assert mend in one_line(caught)
 
 
-def test_names_and_conventions():
+def test_names_and_conventions() -> None:
     assert names("resnet50") == ["imagenet", "imagenet-torchvision-v1", "imagenet-torchvision-v2", "imagenet-keras"]
     assert names("lenet5") == names("resnet20") == []
     assert conventions("vgg16", "torchvision") == {}
@@ -160,8 +161,8 @@ def test_names_and_conventions():
     assert [weights.top1 for weights in kc.published_weights("resnet50")] == [76.130, 80.858, 74.9]
 
 
-def test_the_documented_table_is_this_one():
-    rows = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8").splitlines()
+def test_the_documented_table_is_this_one() -> None:
+    rows = (Path(__file__).parents[3] / "docs" / "weights.md").read_text(encoding="utf-8").splitlines()
     for checkpoint in CHECKPOINTS:
         if checkpoint.preprocessing.crop == 224:
             (row,) = [row for row in rows if f"`{checkpoint.file_name}`" in row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import importlib.metadata
@@ -10,24 +11,38 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_classics import files
-from keras_classics.checkpoint import Checkpoint, History, require_same
+from keras_classics.datasets.parts import Dataset
 from keras_classics.errors import InputError
 from keras_classics.features import inference_model
-from keras_classics.parts import Dataset
+from keras_classics.training.checkpoint import Checkpoint, History, require_same
 
 
-def prepare(output: Path) -> None:
-    """Make the folder and try that it can be written to, before hours of work depend on it."""
+@contextlib.contextmanager
+def reserved(output: Path) -> Iterator[None]:
+    """Within this, `output` is there, can be written to, and is that of no other training on this machine.
+
+    Raises:
+        ValueError: another process trains into the folder.
+        OSError: it cannot be made or written to.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=output):
         pass
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(output / ".training.lock", wait=False))
+        except BlockingIOError as error:
+            raise InputError(
+                f"another training writes to {output}; wait until it has ended or choose another folder"
+            ) from error
+        yield
 
 
 def checkpoint(output: Path, settings: Mapping[str, Any]) -> Checkpoint:
@@ -55,7 +70,7 @@ def write(output: Path, model: keras.Model, dataset: Dataset, history: History, 
     """
     preprocess = {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names}
     files.write_json(output / "model.preprocess.json", preprocess)
-    inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
+    inputs, outputs = (ends[0] if len(ends) == 1 else ends for ends in (model.inputs, model.outputs))
     without_optimizer = keras.Model(inputs, outputs, name=model.name)
     with files.replacing(output / "model.keras") as temporary:
         without_optimizer.save(temporary)

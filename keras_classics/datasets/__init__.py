@@ -1,0 +1,1 @@
+"""What models are trained and measured on: labelled images in four fixed parts, read a batch at a time."""

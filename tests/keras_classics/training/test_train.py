@@ -1,0 +1,113 @@
+"""The command: what it trains on and goes on from, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from keras_classics import train, weights
+from keras_classics.training.checkpoint import Checkpoint, History
+
+SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
+
+
+def test_training_goes_on_from_a_keras_file(run: Path, tmp_path: Path) -> None:
+    arguments = [str(run / "model.keras"), "--data", "digits", "--epochs", "1", "--learning-rate", "1e-9"]
+    assert train.main([*arguments, "--output", str(tmp_path)]) == 0
+    before, after = (json.loads((folder / "run.json").read_text()) for folder in (run, tmp_path))
+    assert after["test_accuracy"] == before["test_accuracy"]
+
+
+def test_constructor_arguments_and_weights_reach_the_model(run: Path, tmp_path: Path) -> None:
+    arguments = [*SMALL, "--epochs", "1", "--learning-rate", "1e-9", "--weights", str(run / "model.keras")]
+    assert train.main([*arguments, "--model-argument", "name=mine", "--output", str(tmp_path)]) == 0
+    assert weights.load_model(tmp_path / "model.keras").name == "mine"
+    before, after = (json.loads((folder / "run.json").read_text()) for folder in (run, tmp_path))
+    assert after["test_accuracy"] == before["test_accuracy"]
+
+
+def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    same: Callable[[keras.Model, keras.Model], bool],
+) -> None:
+    arguments = [*SMALL, "--epochs", "2", "--output", str(tmp_path)]
+    (tmp_path / "model.keras").write_text("an earlier model")
+    save = Checkpoint.save
+
+    def save_then_interrupt(self: Checkpoint, model: keras.Model, history: History) -> None:
+        save(self, model, history)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
+    assert train.main(arguments) == 130
+    error = capsys.readouterr().err
+    assert "stopped by Ctrl-C; nothing half-written is left, and --resume goes on" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "model.keras").read_text() == "an earlier model"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "model.keras"]
+
+    monkeypatch.undo()
+    assert train.main([*arguments, "--resume"]) == 0
+    assert (tmp_path / "history.csv").read_text() == (run / "history.csv").read_text()
+    assert same(*(weights.load_model(folder / "model.keras") for folder in (run, tmp_path)))
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_resuming_a_finished_run_trains_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "fit", None)
+    assert train.main([*SMALL, "--epochs", "2", "--output", str(run), "--resume"]) == 0
+    assert "holds this training's result already" in capsys.readouterr().out
+    assert train.main([*SMALL, "--epochs", "3", "--output", str(run), "--resume"]) == 2
+    assert "was written with epochs 2 and not 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenet55"], "unknown model 'lenet55'; did you mean lenet5"),
+        (["lenet5", "--data", "mnits"], "unknown dataset 'mnits'"),
+        (["lenet5", "--data", "./none"], "none is not a folder"),
+        ([*SMALL, "--epochs", "0"], "epochs is 0"),
+        ([*SMALL, "--classes", "7"], "--classes is 7 and digits has 10 classes; leave it out"),
+        (["lenet5", "--data", "digits", "--input-shape", "8", "8", "1"], "input of 8×8 pixels is too small"),
+        (["lenet5", "--data", "digits", "--input-shape", "32", "32", "3"], "use 32×32×1"),
+        (["lenet5", "--data", "digits", "--input-shape", "0", "32", "1"], "it takes three positive integers"),
+        ([*SMALL, "--model-argument", "alpha"], "--model-argument 'alpha': it takes KEY=VALUE"),
+        ([*SMALL, "--model-argument", "alpha=1"], "unknown argument of lenet5 'alpha'"),
+        ([*SMALL, "--model-argument", "seed=1"], "use --seed"),
+        ([*SMALL, "--model-argument", "classes=3"], "has 3 outputs and digits 10 classes"),
+        ([*SMALL, "--weights", "none.keras"], "none.keras is not a file"),
+        ([*SMALL, "--seed", "-1"], "argument --seed"),
+        ([*SMALL, "--import", "no_such_module"], "--import no_such_module: No module named 'no_such_module'"),
+        (["none.keras"], "none.keras is not a file"),
+        (["none.keras", "--weights", "x"], "go with a model's name"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    arguments: Any, message: str, tmp_path: Path, complaint: Callable[[list[str]], str]
+) -> None:
+    assert message in complaint([*arguments, "--output", str(tmp_path / "out")])
+    assert not any((tmp_path / "out").rglob("*"))
+
+
+@pytest.mark.slow
+def test_devices_share_batches_of_any_size(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    command = [sys.executable, "-m", "keras_classics.train", *SMALL, "--epochs", "2", "--output", str(tmp_path)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert json.loads((tmp_path / "run.json").read_text())["test_accuracy"] > 0.5
