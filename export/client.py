@@ -275,7 +275,7 @@ class _Process:
         text = os.pread(self._log.fileno(), size - self._log_start, self._log_start).decode(errors="replace")
         found = log.reason(text)
         if found:
-            return f": {_one_line(found)}"
+            return f": {found[:LONGEST_MESSAGE]}"
         mend = "free some, or give fewer samples" if code == -signal.SIGKILL else "run again with --verbose to see why"
         return f"; {mend}"
 
@@ -293,11 +293,7 @@ def _environment(verbose: bool) -> dict[str, str]:
 
 
 def _error(failure: Failure) -> Exception:
-    message = _one_line(failure.message)
+    message = log.cause(failure.message)[:LONGEST_MESSAGE]
     if failure.kind == "ModuleNotFoundError":
         return InputError(f"the converter's process lacks a package: {message}; pip install 'keras-classics[export]'")
     return ConversionError(f"{failure.kind}: {message}")
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:LONGEST_MESSAGE]

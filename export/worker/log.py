@@ -1,4 +1,4 @@
-"""Which line of the worker's standard error tells why it ended."""
+"""Which lines tell of a fault: of the standard error of a worker that ended, and of an error of TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def reason(text: str) -> str | None:
     lines = [line.strip() for line in text.splitlines()]
     telling = [line for line in lines if line and not _NOISE.match(line)]
     return next((line for line in reversed(telling) if _REASON.search(line)), telling[-1] if telling else None)
+
+
+# What TensorFlow wraps around the cause of an error in a compiled function: where it was traced.
+_TRACE = re.compile(r"Graph execution error|Detected at node|File \"|Stack trace for|\[\[\{\{node|\d+ root error|\(\d+\) ")
+
+
+def cause(message: str) -> str:
+    """An error's message in one line, without the stack that TensorFlow puts into it."""
+    lines = [line.strip() for line in message.splitlines()]
+    return " ".join(" ".join(line for line in lines if not _TRACE.match(line)).split()) or " ".join(message.split())
