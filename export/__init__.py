@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from export.frontend.builder import register_bridge
     from export.pipeline import export_tflite
     from export.quantization.ptq import PostTraining
-    from export.quantization.qat import Clustering, FineTuning, Pruning
+    from export.quantization.qat import FineTuning
+    from export.quantization.sparsity import Clustering, Pruning
     from export.report import Report
 
 __all__ = [
@@ -32,9 +33,9 @@ __all__ = [
 
 _HOMES = {
     "register_bridge": "frontend.builder",
-    "Clustering": "quantization.qat",
+    "Clustering": "quantization.sparsity",
     "FineTuning": "quantization.qat",
-    "Pruning": "quantization.qat",
+    "Pruning": "quantization.sparsity",
     "export_tflite": "pipeline",
     "PostTraining": "quantization.ptq",
     "Report": "report",

@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from export.errors import ConversionError, InputError
 from export.ir.graph import Graph
-from export.worker import wire
+from export.quantization.scales import Ranges
+from export.worker import log, wire
+from export.worker.protocol import (
+    Batch,
+    Convert,
+    EndOfBatches,
+    Evaluate,
+    Failure,
+    Progress,
+    Ready,
+    Request,
+    Result,
+    TrainingRequest,
+    WantBatch,
+    decode,
+    encode,
+)
 
-Progress = Callable[[Mapping[str, Any]], None]
-# TensorFlow keeps each function that was trained, with the weights in it, until its process ends.
-A_TRAINING = 3e7  # bytes, besides the weights
-MOST_KEPT = 1e9  # bytes
+# TensorFlow keeps each function that was trained, with the weights in it, until its process ends. Another process
+# takes over before a training when more than `MOST_KEPT` bytes may be held so: for each earlier one the weights of its
+# graphs, and `KEPT_BY_TRAINING` for its functions.
+KEPT_BY_TRAINING = 3e7
+MOST_KEPT = 1e9
+LONGEST_MESSAGE = 400  # characters of an error of the worker
 
 
 class Worker:
-    """A worker process, for use in a `with` statement. One serves any number of calls.
+    """A worker process, for use in a `with` statement. One serves any number of requests, one after the other.
 
-    After trainings that have left much behind in its memory another process takes over.
+    A process that died, and one in whose memory trainings have left much behind, is replaced at the next request.
+    Several threads may use one worker: each waits until the others' requests are served.
 
     Attributes:
         versions: of TensorFlow, tf_keras and TF-MOT in the worker.
         start_seconds: how long it took to be ready, almost all of it imports.
     """
 
-    def __init__(self, verbose: bool = False, progress: Progress | None = None) -> None:
+    def __init__(self, verbose: bool = False, progress: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Start the process.
 
         Args:
@@ -40,170 +65,235 @@ class Worker:
 
         Raises:
             InputError: what the worker needs is not installed.
+            ConversionError: the process cannot be started.
         """
         self._progress = progress or (lambda message: None)
-        self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        self._folder = tempfile.TemporaryDirectory()
         self._verbose = verbose
-        self._start()
-
-    def _start(self) -> None:
-        started = time.perf_counter()
-        # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own. TensorFlow may load
-        # Keras 3 beside it, which must not bring the caller's backend along.
-        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "1"}
-        environment |= {"TF_CPP_MIN_LOG_LEVEL": "0" if self._verbose else "3"}
-        environment |= {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}  # its own one keeps what memory it once had
-        # A folder called `export` where the user stands must not be taken for this package.
-        ours = str(Path(__file__).parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "export.worker", self._folder.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-        )
+        self._lock = threading.RLock()
+        self._serving = self._closed = False
         self._kept = 0.0
-        ready = self._receive()[0]
-        self.versions: dict[str, str] = ready["ready"]
+        self._process: _Process | None = None
+        started = time.perf_counter()
+        self.versions: dict[str, str] = self._start().versions
         self.start_seconds = time.perf_counter() - started
-
-    def _stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stop()
+        with self._lock:
+            self._closed = True
+            self._stop()
+
+    def run(self, request: Request[Result], batches: Iterable[Batch] = ()) -> Result:
+        """What the worker answers to a request.
+
+        Args:
+            request: one of those in `export.worker.protocol`.
+            batches: what a training learns from, taken one by one as it goes on.
+
+        Raises:
+            ConversionError: the worker cannot serve the request, or died of it; the next one finds a new process.
+            InputError: what the request needs is not installed, or the worker is closed or serving another
+                request of this thread.
+        """
+        with self._lock:
+            if self._serving:
+                raise InputError(
+                    "this worker is serving a request, whose batches and progress cannot ask it for another"
+                )
+            if self._closed:
+                raise InputError("this worker is closed; make requests inside its `with` statement, or start another")
+            self._serving = True
+            try:
+                return self._served(request, iter(batches))
+            finally:
+                self._serving = False
+
+    def convert(self, graph: Graph, mode: str, io: str = "float32", **options: Any) -> memoryview:
+        """The bytes of a TFLite file; `options` are the other fields of `protocol.Convert`."""
+        return self.run(Convert(graph, mode, io, **options)).content.data
+
+    def evaluate(
+        self,
+        graph: Graph,
+        names: Sequence[str],
+        samples: Sequence[np.ndarray],
+        ranges: Ranges | None = None,
+        keep_float: Collection[str] = (),
+    ) -> list[np.ndarray]:
+        """The named operations' outputs, (N, …) each: see `protocol.Evaluate`."""
+        return self.run(Evaluate(graph, names, samples, ranges, keep_float)).arrays
+
+    def _served(self, request: Request[Result], batches: Any) -> Result:
+        process = self._process_for(request)
+        try:
+            process.send(request)
+            while True:
+                message = process.receive(request)
+                if isinstance(message, Progress):
+                    step = {"step": message.step, "done": message.done, "total": message.total}
+                    self._progress(step | message.figures)
+                elif isinstance(message, WantBatch):
+                    process.send(next(batches, EndOfBatches()))
+                elif isinstance(message, Failure):
+                    break
+                else:
+                    return message
+        except BaseException:
+            self._stop()  # it died, or would go on with what nobody waits for
+            raise
+        raise _error(message)
+
+    def _process_for(self, request: Request[Any]) -> _Process:
+        if isinstance(request, TrainingRequest):
+            if self._kept > MOST_KEPT:
+                self._stop()
+            graphs = [request.graph, *([request.teacher] if request.teacher else [])]
+            self._kept += KEPT_BY_TRAINING + sum(array.nbytes for graph in graphs for array in graph.weights().values())
+        if self._process is None:
+            self._start()
+        assert self._process is not None
+        return self._process
+
+    def _start(self) -> Ready:
+        self._process = _Process(self._verbose)
+        try:
+            message = self._process.receive(None)
+            if isinstance(message, Failure):
+                raise _error(message)
+        except BaseException:
+            self._stop()
+            raise
+        return message
+
+    def _stop(self) -> None:
+        self._kept = 0.0
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+
+class _Process:
+    """One worker process.
+
+    A thread of its own starts it and reads its answers at all times, so that the worker can always write to its end.
+    It must be one that lives on: Linux ends a child that asked for it (`PR_SET_PDEATHSIG`) with the thread, and not
+    only with the process, that started it.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._log_start = 0
+        self._received: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, args=(verbose,), daemon=True)
+        self._reader.start()
+        started = self._received.get()
+        if isinstance(started, OSError):
+            raise ConversionError(f"the converter's process cannot start: {started}")
+        self._process: subprocess.Popen[bytes] = started
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def _read(self, verbose: bool) -> None:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "export.worker", self._folder.name, str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=_environment(verbose),
+            )
+        except OSError as error:
+            self._received.put(error)
+            return
+        self._received.put(process)
+        assert process.stdout is not None
+        with process.stdout:
+            try:
+                while True:
+                    self._received.put(wire.receive(process.stdout))
+            except EOFError:
+                self._received.put(None)
+            except Exception as error:  # such as MemoryError: whoever waits must hear of it
+                self._received.put(error)
+
+    def send(self, message: Any) -> None:
+        """Write to the process; where it has gone, `receive` says so."""
+        if self._log is not None and isinstance(message, Request):
+            self._log_start = os.fstat(self._log.fileno()).st_size
+        with contextlib.suppress(BrokenPipeError):
+            wire.send(self._stdin, *encode(message), self._folder.name)
+
+    def receive(self, request: Request[Any] | None) -> Any:
+        """The next message; raises ConversionError where the process has ended instead."""
+        found = self._received.get()
+        if found is None:
+            raise ConversionError(self._death(request))
+        if isinstance(found, Exception):
+            raise ConversionError(f"the converter's answer cannot be read: {type(found).__name__}: {found}")
+        return decode(*found)
+
+    def stop(self) -> None:
+        """End the process and take away what it had."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
         self._folder.cleanup()
         if self._log is not None:
             self._log.close()
 
-    def convert(self, graph: Graph, mode: str, io: str = "float32", **rest: Any) -> memoryview:
-        """A TFLite file of `graph`; `rest` as `export.worker.execute.convert` takes it."""
-        samples = rest.pop("samples", [])
-        header = {"call": "convert", "mode": mode, "io": io, **rest}
-        return self._call(header, graph, samples)[1]["file"].data
-
-    def evaluate(
-        self, graph: Graph, names: list[str], samples: list[Any], ranges: Any = None, keep_float: Collection[str] = ()
-    ) -> list[Any]:
-        """The named operations' outputs, (N, …) each: in float, or with activations in the 8 bits of `ranges`.
-
-        Those of `keep_float` compute in float all the same, as in a file that is converted so.
-        """
-        header = {"call": "evaluate", "names": names, "ranges": ranges, "keep_float": sorted(keep_float)}
-        arrays = self._call(header, graph, samples)[1]
-        return [arrays[str(index)] for index in range(len(names))]
-
-    def noise_powers(
-        self, graph: Graph, rounded: Graph, ranges: Any, names: list[str], samples: list[Any]
-    ) -> tuple[float, Any, Any]:
-        """How much each tensor and each kernel disturbs `names`: `export.worker.sensitivity`."""
-        arrays = {f"rounded/{name}": array for name, array in rounded.weights().items()}
-        header = {"call": "noise_powers", "ranges": ranges, "names": names}
-        result, found = self._call(header, graph, samples, arrays)
-        return result["signal"], found["tensors"], found["kernels"]
-
-    def layer_errors(self, graph: Graph, found: Mapping[str, Any], samples: list[Any]) -> Any:
-        """(operations, 4): what `export.worker.execute.layer_errors` gives for the file's values of each operation."""
-        arrays = {f"found:{index}": array for index, array in enumerate(found.values())}
-        return self._call({"call": "layer_errors", "names": list(found)}, graph, samples, arrays)[1]["powers"]
-
-    def observe(self, graph: Graph, names: list[str], samples: list[Any]) -> Any:
-        """(low, high), each (names, N): the extremes of the named outputs for every sample."""
-        arrays = self._call({"call": "observe", "names": names}, graph, samples)[1]
-        return arrays["low"], arrays["high"]
-
-    def observe_channels(self, graph: Graph, names: list[str], samples: list[Any]) -> dict[str, Any]:
-        """For each named output (N, 2, channels): the least and the greatest value in a channel, for every sample."""
-        arrays = self._call({"call": "observe_channels", "names": names}, graph, samples)[1]
-        return {name: arrays[str(index)] for index, name in enumerate(names)}
-
-    def round_weights(self, graph: Graph, names: list[str], samples: list[Any]) -> wire.Arrays:
-        """New weights of the named operations, on their 8-bit grids: `export.worker.gptq`."""
-        return self._call({"call": "round_weights", "names": names}, graph, samples)[1]
-
-    def train(
-        self,
-        method: str,
-        graph: Graph,
-        options: Mapping[str, Any],
-        batches: Iterator[wire.Arrays],
-        teacher: Graph | None = None,
-        **rest: Any,
-    ) -> tuple[wire.Arrays, dict[str, Any]]:
-        """Fine-tune on `batches` of arrays `input:0`, … and, without a teacher, `target`.
-
-        Args:
-            method: a training call of `export.worker.calls`: train_quantized, train_on_grid, learn_channels,
-                prune or cluster, which say what `options` and what else they take.
-            teacher: a graph whose logits in float are the targets.
-
-        Returns:
-            The new weights, named as `Graph.weights` does, and what else the call gives: `history`, the mean
-            loss of each epoch, and `ranges` where these were learned.
-        """
-        if self._kept > MOST_KEPT:
-            self._stop()
-            self._start()
-        arrays: wire.Arrays = {}
-        if teacher:
-            rest["teacher"] = teacher.header()
-            arrays = {f"teacher/{name}": array for name, array in teacher.weights().items()}
-        given = [*graph.weights().values(), *arrays.values()]
-        self._kept += A_TRAINING + sum(array.nbytes for array in given)
-        result, weights = self._call({"call": method, "options": options, **rest}, graph, [], arrays, batches)
-        return weights, result
-
-    def _call(
-        self,
-        header: dict[str, Any],
-        graph: Graph,
-        samples: list[Any],
-        more: wire.Arrays | None = None,
-        batches: Iterator[wire.Arrays] | None = None,
-    ) -> tuple[dict[str, Any], wire.Arrays]:
+    @property
+    def _stdin(self) -> IO[bytes]:
         assert self._process.stdin is not None
-        arrays = graph.weights() | {f"sample:{index}": array for index, array in enumerate(samples)} | (more or {})
-        try:
-            wire.send(self._process.stdin, header | {"graph": graph.header()}, arrays, self._folder.name)
-            while True:
-                answer, arrays = self._receive()
-                if "progress" in answer:
-                    self._progress(answer["progress"])
-                elif "want" in answer:
-                    batch = next(batches, None) if batches is not None else None
-                    wire.send(self._process.stdin, {"end": batch is None}, batch)
-                elif "error" in answer:
-                    raise ConversionError(f"{answer['error']}: {_first_lines(answer['message'])}")
-                else:
-                    return answer["result"], arrays
-        except BrokenPipeError as error:
-            raise self._gone() from error
+        return self._process.stdin
 
-    def _receive(self) -> tuple[dict[str, Any], wire.Arrays]:
-        assert self._process.stdout is not None
-        try:
-            return wire.receive(self._process.stdout)
-        except EOFError as error:
-            raise self._gone() from error
-
-    def _gone(self) -> Exception:
+    def _death(self, request: Request[Any] | None) -> str:
+        """How and of what the process ended, in one line."""
         code = self._process.wait()
-        text = ""
-        if self._log is not None:
-            self._log.seek(0)
-            text = self._log.read().decode(errors="replace").strip()
-        last = text.splitlines()[-1] if text else "run again with --verbose to see why"
-        if "ModuleNotFoundError" in last:
-            return InputError(f"the converter's process cannot start: {last}; pip install 'keras-classics[export]'")
-        memory = " (out of memory?)" if code == -9 else ""
-        return ConversionError(f"the converter's process ended with code {code}{memory}: {last}")
+        if code == -signal.SIGKILL:
+            how = "was killed (SIGKILL), most likely because memory ran out,"
+        elif code < 0:
+            how = f"crashed ({signal.Signals(-code).name})"
+        else:
+            how = f"ended with code {code}"
+        graph = getattr(request, "graph", None)
+        task = f"the {request.task}" if request else "its start"
+        model = f" of {graph.name!r}" if graph else ""
+        return f"the converter's process {how} during {task}{model}{self._reason(code)}"
+
+    def _reason(self, code: int) -> str:
+        if self._log is None:
+            return ""
+        size = os.fstat(self._log.fileno()).st_size
+        text = os.pread(self._log.fileno(), size - self._log_start, self._log_start).decode(errors="replace")
+        found = log.reason(text)
+        if found:
+            return f": {found[:LONGEST_MESSAGE]}"
+        mend = "free some, or give fewer samples" if code == -signal.SIGKILL else "run again with --verbose to see why"
+        return f"; {mend}"
 
 
-def _first_lines(message: str, limit: int = 400) -> str:
-    return " ".join(message.split())[:limit]
+def _environment(verbose: bool) -> dict[str, str]:
+    # TF-MOT works on tf_keras alone, and TensorFlow decides at import which Keras is its own. TensorFlow may load
+    # Keras 3 beside it, which must not bring the caller's backend along.
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "1"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
+    environment |= {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}  # its own one keeps what memory it once had
+    # A folder called `export` where the user stands must not be taken for this package.
+    ours = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
+    return environment
+
+
+def _error(failure: Failure) -> Exception:
+    message = log.cause(failure.message)[:LONGEST_MESSAGE]
+    if failure.kind == "ModuleNotFoundError":
+        return InputError(f"the converter's process lacks a package: {message}; pip install 'keras-classics[export]'")
+    return ConversionError(f"{failure.kind}: {message}")

@@ -1,6 +1,6 @@
 """What export refuses, and why."""
 
-from keras_classics.errors import GateError, InputError
+from keras_classics.errors import FailedPartError, GateError, InputError
 
 __all__ = ["CalibrationWarning", "ConversionError", "GateError", "InputError", "UnsupportedLayerError"]
 
@@ -9,8 +9,8 @@ class UnsupportedLayerError(InputError):
     """A layer that no bridge knows. The message names it, its class and what to do."""
 
 
-class ConversionError(RuntimeError):
-    """The worker failed on a graph it was given: a fault of ours or of the converter."""
+class ConversionError(FailedPartError):
+    """The worker failed on a request or died of it: a fault of ours, of the converter, or too little memory."""
 
 
 class CalibrationWarning(UserWarning):

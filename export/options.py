@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
-from export.quantization.qat import Clustering, FineTuning, Pruning
+from export.quantization.qat import FineTuning
+from export.quantization.sparsity import Clustering, Pruning
 
 Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")

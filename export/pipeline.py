@@ -23,8 +23,9 @@ from export.options import INTEGER_MODES, Mode, Options
 from export.passes.carry_back import carry_back
 from export.quantization.candidates import Candidate, compressed, quantized, trained
 from export.quantization.ptq import PostTraining
-from export.quantization.qat import Clustering, FineTuning, Pruning
+from export.quantization.qat import FineTuning
 from export.quantization.ranges import calibrations
+from export.quantization.sparsity import Clustering, Pruning
 from export.quiet import quiet_stderr
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run

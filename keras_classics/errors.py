@@ -19,6 +19,10 @@ class GateError(Exception):
     """A result that was made, measured and refused. The message says which measure failed."""
 
 
+class FailedPartError(RuntimeError):
+    """A part of ours, or a program that it uses, failed on input that was accepted. The message is one line."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among `known`, with its nearest neighbours."""
     known = sorted(known)
@@ -52,8 +56,8 @@ _MENDS = {
 def command_line(main: Callable[..., None]) -> Callable[..., int]:
     """Turn what `main` raises into one line on stderr and an exit code.
 
-    0 success, 2 bad input or a file system that refuses, 3 a failed gate, 130 Ctrl-C.
-    Anything else is a fault of ours and keeps its traceback.
+    0 success, 2 bad input or a file system that refuses, 3 a failed gate, 4 a part that failed, 130 Ctrl-C.
+    Anything else is a fault of ours that no part foresaw, and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -64,6 +68,8 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
             return _complain("error", str(error), 2)
         except GateError as error:
             return _complain("refused", str(error), 3)
+        except FailedPartError as error:
+            return _complain("failed", str(error), 4)
         except KeyboardInterrupt as error:
             return _complain("interrupted", str(error) or "stopped by Ctrl-C; nothing half-written is left", 130)
         except OSError as error:

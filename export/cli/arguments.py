@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from export.options import IO_TYPES, PTQ_WAYS
-from export.quantization.qat import DISTILLATION_STEPS, SCHEDULES
+from export.quantization.qat import DISTILLATION_STEPS
+from export.quantization.sparsity import SCHEDULES
 from keras_classics.errors import ArgumentParser
 
 DEFAULT_MODEL = "mobilenet_v2"
@@ -117,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _pruning(text: str) -> dict[str, Any]:
-    """What `export.quantization.qat.Pruning` takes besides the training."""
+    """What `export.quantization.sparsity.Pruning` takes besides the training."""
     if pattern := re.fullmatch(r"(\d+):(\d+)", text):
         zeros, group = int(pattern[1]), int(pattern[2])
         if 0 < zeros < group:

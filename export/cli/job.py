@@ -17,7 +17,8 @@ from export.data.input_range import InputRange, recorded_range
 from export.data.samples import PartImages, balanced, smooth_images
 from export.errors import InputError
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
-from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, Clustering, FineTuning, Pruning
+from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, FineTuning
+from export.quantization.sparsity import Clustering, Pruning
 from keras_classics import preprocessing_for, registry, train, weights
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape

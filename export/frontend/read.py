@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from export.errors import InputError
 from export.frontend import lowerings
@@ -18,7 +19,7 @@ def read_graph(model: keras.Model) -> Graph:
 
     Raises:
         UnsupportedLayerError: no bridge knows a layer.
-        InputError: the model has no graph, or is not channels-last.
+        InputError: the model has no graph, is not channels-last, or has weights that are not finite.
     """
     try:
         walked = walk(model)
@@ -32,4 +33,17 @@ def read_graph(model: keras.Model) -> Graph:
     for call in walked.calls:
         found = build.call(call, names)
         names.update((tensor.number, name) for tensor, name in zip(call.outputs, found, strict=True))
-    return build.finish([names[tensor.number] for tensor in walked.outputs])
+    graph = build.finish([names[tensor.number] for tensor in walked.outputs])
+    check_finite(graph)
+    return graph
+
+
+def check_finite(graph: Graph) -> None:
+    """Raise InputError, naming the layer, where a weight is infinite or not a number: the converter crashes on some."""
+    for operation in graph.operations.values():
+        for role, array in operation.weights.items():
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"layer {operation.name!r} has values in its {role} that are not finite; "
+                    "train the model again with a lower learning rate, or load weights that are whole"
+                )

@@ -23,6 +23,7 @@ from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import FloatModel, Outputs
 from export.verification.gate import least_sqnr_db
 from export.verification.verify import Verified, convert_and_verify
+from export.worker.protocol import MeasureSensitivity
 
 STEP_DB = 2.0
 """The predicted noise is lowered by so much, in dB, where nothing tells how far a file is from passing."""
@@ -109,14 +110,13 @@ def _tradeoff(run: Run, candidate: QuantizedCandidate, seconds: float) -> Tradeo
     graph = candidate.unrounded
     held_out, _ = parted(run.data.calibration)
     names = [graph.logits(name) for name in graph.outputs]
-    signal, tensors, kernels = run.worker.noise_powers(
-        graph, candidate.graph, candidate.ranges, names, [array[:MOST_SAMPLES] for array in held_out]
-    )
+    samples = [array[:MOST_SAMPLES] for array in held_out]
+    noise = run.worker.run(MeasureSensitivity(graph, candidate.graph, candidate.ranges, names, samples))
     weighted = [name for name, operation in graph.operations.items() if "kernel" in operation.weights]
     return Tradeoff.of(
         graph,
-        dict(zip(candidate.ranges, tensors / signal, strict=True)),
-        dict(zip(weighted, kernels / signal, strict=True)),
+        dict(zip(candidate.ranges, noise.tensors / noise.signal, strict=True)),
+        dict(zip(weighted, noise.kernels / noise.signal, strict=True)),
         measure(candidate.graph, run.worker, units(graph), seconds),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from export.ir.graph import Graph
-from export.quantization import qat
+from export.quantization import qat, sparsity
 from export.quantization.ptq import (
     CALIBRATION_ALONE,
     MOST_FOR_ROUNDING,
@@ -130,7 +130,7 @@ def compressed(run: Run) -> dict[str, Any] | None:
     if not (prune or cluster):
         return None
     with run.clock("prune and cluster"):
-        return qat.give_structure(run.source.graph, run.worker, prune, cluster)
+        return sparsity.give_structure(run.source.graph, run.worker, prune, cluster)
 
 
 def quantized(run: Run) -> Candidate:
@@ -195,8 +195,8 @@ def trained(run: Run, candidate: Candidate) -> Candidate:
             candidate.keep_float,
             training,
             candidate.reference,
-            run.options.prune,
-            run.options.cluster,
+            preserve_sparsity=run.options.prune is not None,
+            preserve_clusters=run.options.cluster is not None,
         )
     # Distilled it is to be what the float model was; trained on labels it is another model.
     reference = candidate.reference if training.distill else graph

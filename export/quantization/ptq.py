@@ -27,6 +27,7 @@ from export.quantization.cross_layer_equalization import (
 )
 from export.quantization.ranges import calibrations
 from export.quantization.scales import Ranges, can_run, learnable
+from export.worker.protocol import Batch, LearnedGroup, LearnEqualization, ObserveChannels, RoundWeights, TrainingLength
 from export.worker.wire import Arrays
 
 Name = TypeVar("Name")
@@ -66,12 +67,12 @@ class Lessons:
 
     Attributes:
         count: of the batches.
-        batches: of arrays `input:0`, …, to learn channels from.
+        batches: to learn channels from, without targets.
         samples: (N, …) for each input, to round kernels by.
     """
 
     count: int
-    batches: Iterator[Arrays]
+    batches: Iterator[Batch]
     samples: Inputs
 
 
@@ -125,7 +126,7 @@ def tune(
 
     def rounded(inputs: Inputs) -> Tuned:
         result = start.graph.copy()
-        result.set_weights(worker.round_weights(result, kernels, inputs))
+        result.set_weights(worker.run(RoundWeights(result, kernels, inputs)).arrays)
         return Tuned(result, start.ranges)
 
     starts = _keyed("none", calibrated(graph.copy()))
@@ -266,7 +267,7 @@ class _Channels:
         shiftable = [name for name in shiftable_operations(graph) if {name, *absorbers(graph, name)} <= set(free)]
         biases = [name for name in free if "bias" in graph.operations[name].weights]
         names = sorted({*shiftable, *(name for group in groups for name in group.tensors)})
-        found = worker.observe_channels(graph, names, samples) if names else {}
+        found = worker.run(ObserveChannels(graph, names, samples)).arrays if names else {}
         low, high = ({name: values[:, side] for name, values in found.items()} for side in (0, 1))
         return cls(groups, shiftable, biases, low, high)
 
@@ -312,22 +313,23 @@ def _learned(
 
     Where there is little `noise`, of the signal, there is little to move, and large steps would add to it.
     """
-    weights, result = worker.train(
-        "learn_channels",
-        start.graph,
-        {"steps_per_epoch": lessons.count, "epochs": 1, "pace": min(1.0, noise / NOISE_AT_FULL_PACE)},
-        lessons.batches,
+    request = LearnEqualization(
+        graph=start.graph,
+        length=TrainingLength(lessons.count, epochs=1),
         teacher=teacher,
         ranges=start.ranges,
         shared=learnable(start.graph, start.ranges, keep_float),
         keep_float=sorted(keep_float),
-        groups=[{"sources": group.sources, "sinks": group.sinks} for group in channels.groups],
+        groups=[LearnedGroup(group.sources, group.sinks) for group in channels.groups],
         shifted=channels.shiftable,
         biases=channels.biases,
+        learning_rate_scale=min(1.0, noise / NOISE_AT_FULL_PACE),
     )
+    trained = worker.run(request, lessons.batches)
+    assert trained.ranges is not None
     graph = start.graph.copy()
-    graph.set_weights(weights)
-    return Tuned(graph, {name: (low, high) for name, (low, high) in result["ranges"].items()})
+    graph.set_weights(trained.weights)
+    return Tuned(graph, dict(trained.ranges))
 
 
 def _lessons(graph: Graph, samples: Inputs) -> Lessons:
@@ -335,7 +337,7 @@ def _lessons(graph: Graph, samples: Inputs) -> Lessons:
     return Lessons(count, _shuffled(samples, count), [array[:MOST_FOR_ROUNDING] for array in samples])
 
 
-def _shuffled(samples: Inputs, count: int) -> Iterator[Arrays]:
+def _shuffled(samples: Inputs, count: int) -> Iterator[Batch]:
     """Batches in which every sample comes as often as any other."""
     random = np.random.default_rng(0)
     order: list[int] = []
@@ -344,4 +346,4 @@ def _shuffled(samples: Inputs, count: int) -> Iterator[Arrays]:
             order = list(random.permutation(len(samples[0])))
         chosen, order = order[:LEARNING_BATCH], order[LEARNING_BATCH:]
         batch = blended([np.asarray(array[chosen], np.float32) for array in samples], random)
-        yield {f"input:{index}": array for index, array in enumerate(batch)}
+        yield Batch(batch)

@@ -9,6 +9,7 @@ import numpy as np
 from export.client import Worker
 from export.ir.graph import Graph
 from export.quantization.scales import Ranges, feeds_output, of_one_scale, quantized_tensors
+from export.worker.protocol import Observe
 
 
 def calibrations(
@@ -26,7 +27,8 @@ def calibrations(
     if it is known.
     """
     names = quantized_tensors(graph, keep_float)
-    low, high = worker.observe(graph, names, list(samples))
+    observed = worker.run(Observe(graph, names, list(samples)))
+    low, high = observed.low, observed.high
     means: dict[str, tuple[float, float]] = {}
     extremes: dict[str, tuple[float, float]] = {}
     for index, name in enumerate(names):

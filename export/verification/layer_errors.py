@@ -12,6 +12,7 @@ from export.data.samples import Inputs
 from export.ir.graph import Graph
 from export.ir.tensor_names import operations_of
 from export.tflite_file.interpreter import Interpreter
+from export.worker.protocol import CompareLayers
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -32,7 +33,7 @@ def layer_errors(graph: Graph, worker: Worker, path: str | os.PathLike[str], sam
     tensors = _tensors(graph, interpreter)
     names = list(tensors)
     found = interpreter.run(samples, [tensors[name][1] for name in names])
-    powers = worker.layer_errors(graph, dict(zip(names, found, strict=True)), samples)
+    powers = worker.run(CompareLayers(graph, dict(zip(names, found, strict=True)), samples)).powers
     rows = [
         {
             "operation": name,

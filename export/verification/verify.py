@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.quantization import qat
+from export.quantization import sparsity
 from export.quantization.candidates import Candidate, converted
 from export.run import Run
 from export.tflite_file.audit import Audit, audit
@@ -69,7 +69,7 @@ def convert_and_verify(
         drop,
         structural_faults=[
             *structural_faults(options.mode, file, islands, parity, float_model.graph_error),
-            *qat.faults(path, file, options.prune, options.cluster),
+            *sparsity.faults(path, file, options.prune, options.cluster),
         ],
         accuracy_faults=accuracy_faults(options.mode, parity, drop, options.max_drop, options.min_sqnr),
     )

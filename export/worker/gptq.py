@@ -1,4 +1,4 @@
-"""Kernels on their 8-bit grids, rounded so that the layer's output on real data changes least.
+"""GPTQ: kernels on their 8-bit grids, rounded so that the layer's output on real data changes least.
 
 Rounding each weight to its nearest step ignores that inputs are correlated and have a mean. Here
 weights are rounded one after the other, and those that are still free make up for the error: the
@@ -9,6 +9,8 @@ greatest weight, which keeps its value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from scipy import linalg
@@ -16,24 +18,26 @@ from scipy import linalg
 from export.ir.graph import Graph, Operation
 from export.quantization.scales import GREATEST_WEIGHT
 from export.worker.execute import BATCH_SIZE, run, weights
+from export.worker.protocol import RoundWeights, Weights
 from export.worker.wire import Arrays
 
-POSITIONS = 256  # of a layer's output, drawn from each image; neighbours tell little that is new
-MOST_INPUTS = 6000  # of one output value: the moments of more do not fit into memory
+# Positions of a layer's output that are drawn from each image to measure moments; neighbours tell little that is new.
+POSITIONS = 256
+# Input values of one output value up to which moments are measured: the matrix of more does not fit into memory.
+MOST_INPUTS = 6000
+# The share of the mean second moment that is added to the diagonal, so that the matrix can be inverted. The paper
+# takes 0.01 ("dampening", step 3 of its algorithm) for language models with far more samples.
 DAMPING = 0.02
+# Inputs whose error is handed on together ("lazy batch-updates", step 2 of the paper's algorithm, with 128); it changes
+# the time taken and, but for rounding, not the result.
 BLOCK = 64
 
 
-def round_weights(graph: Graph, names: list[str], samples: list[np.ndarray]) -> Arrays:
-    """Kernels of the named operations on their grids, and the biases that go with them, named as in the graph.
-
-    Args:
-        names: operations with a kernel; any order.
-        samples: representative inputs, (N, …) each; without any, every weight goes to its nearest step.
-    """
-    operations = [graph.operations[name] for name in names]
-    measured = [operation for operation in operations if samples and _inputs(operation) <= MOST_INPUTS]
-    moments = _moments(graph, measured, samples) if measured else {}
+def round_weights(request: RoundWeights) -> Weights:
+    """Kernels of the named operations on their grids, and the biases that go with them."""
+    operations = [request.graph.operations[name] for name in request.names]
+    measured = [each for each in operations if request.samples and _inputs(each) <= MOST_INPUTS]
+    moments = _moments(request.graph, measured, request.samples) if measured else {}
     result: Arrays = {}
     for operation in operations:
         kernel = _by_group(operation)
@@ -49,7 +53,7 @@ def round_weights(graph: Graph, names: list[str], samples: list[np.ndarray]) -> 
         else:
             rounded = np.round(kernel / steps) * steps
         result[f"{operation.name}:kernel"] = _as_kernel(operation, rounded)
-    return result
+    return Weights(result)
 
 
 def _inputs(operation: Operation) -> int:
@@ -155,7 +159,7 @@ class _Moments:
         return self._squares, self._origin + mean
 
 
-def _moments(graph: Graph, operations: list[Operation], samples: list[np.ndarray]) -> dict[str, _Moments]:
+def _moments(graph: Graph, operations: list[Operation], samples: Sequence[np.ndarray]) -> dict[str, _Moments]:
     """Of what the kernel of each operation sees, by its name."""
     constants = weights(graph)
 

@@ -6,100 +6,71 @@ channel's error matters at the end only the gradient tells. Kernels stay in floa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from export.ir.channels import input_channels, output_channels, summed_axes
-from export.ir.graph import Graph
 from export.quantization.channel_shift import offsets
 from export.worker import execute, training
-from export.worker.learned_ranges import LearnedRanges, Ranges, fake_quantize, output_step
-from export.worker.wire import Arrays
+from export.worker.learned_ranges import LearnedRanges, fake_quantize, output_step
+from export.worker.losses import objective
+from export.worker.protocol import LearnEqualization, Trained
 
-# Of Adam: factors and ranges by their logarithms, offsets and biases in steps of the tensor that they are added to.
+# Learning rates of Adam: of factors and ranges in units of their logarithms, of offsets and biases in steps of the
+# tensor that they are added to. Found on MobileNetV2 and photos; `LearnEqualization.learning_rate_scale` adapts them.
 FACTOR_LEARNING_RATE = 0.01
 RANGE_LEARNING_RATE = 0.005
 OFFSET_LEARNING_RATE = 0.3
 BIAS_LEARNING_RATE = 0.05
 
 
-def learn(
-    graph: Graph,
-    ranges: Ranges,
-    shared: Mapping[str, str],
-    keep_float: Collection[str],
-    groups: Sequence[Mapping[str, Sequence[str]]],
-    shifted: Collection[str],
-    biases: Collection[str],
-    options: Mapping[str, Any],
-    connection: Any,
-    objective: training.Objective,
-) -> tuple[Arrays, dict[str, tuple[float, float]], training.History]:
-    """Learn on the connection's batches.
-
-    Args:
-        graph: with batch normalization folded.
-        ranges: of activations, by operation, where they start.
-        shared: for each operation whose range is learned, the one that it shares it with, or itself.
-        keep_float: operations that stay in float.
-        groups: the `sources` and `sinks` of each group of `equalize.channel_groups` whose factors are learned.
-        shifted: operations of `shifting.shiftable` whose offsets are learned.
-        biases: operations whose biases are learned.
-        options: `steps_per_epoch` and `epochs`, and `pace`, by which the learning rates are multiplied.
-        objective: the loss.
-
-    Returns:
-        The weights as the graph names them, the learned ranges, and the mean loss of each epoch.
-    """
-    learned = LearnedRanges(ranges, shared)
-    channels = _Channels(graph, ranges, groups, shifted, biases)
+def learn(request: LearnEqualization, connection: Any) -> Trained:
+    """Learn on the connection's batches."""
+    graph = request.graph
+    learned = LearnedRanges(request.ranges, request.shared)
+    channels = _Channels(request)
     outputs = [graph.logits(name) for name in graph.outputs]
 
     def forward(inputs: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
-        values = execute.run(graph, inputs, learned.tensors(), keep_float, channels.constants(), fake_quantize)
+        values = execute.run(graph, inputs, learned.tensors(), request.keep_float, channels.constants(), fake_quantize)
         return [values[name] for name in outputs]
 
-    pace = options["pace"]
+    scale = request.learning_rate_scale
     variables = [
-        (channels.factors, FACTOR_LEARNING_RATE * pace),
-        (learned.variables, RANGE_LEARNING_RATE * pace),
-        (list(channels.offsets.values()), OFFSET_LEARNING_RATE * pace),
-        (list(channels.biases.values()), BIAS_LEARNING_RATE * pace),
+        (channels.factors, FACTOR_LEARNING_RATE * scale),
+        (learned.variables, RANGE_LEARNING_RATE * scale),
+        (list(channels.offsets.values()), OFFSET_LEARNING_RATE * scale),
+        (list(channels.biases.values()), BIAS_LEARNING_RATE * scale),
     ]
-    history = training.fit(forward, variables, options, connection, "learning channels", objective)
+    history = training.fit(forward, variables, request, connection, objective(request.teacher))
     weights = {
         f"{name}:{role}": np.asarray(value)
         for name, constants in channels.constants().items()
         for role, value in constants.items()
     }
-    return weights, learned.values(), history
+    return Trained(weights, history, learned.values())
 
 
 class _Channels:
     """The graph's weights as functions of what is learned of its channels."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        ranges: Ranges,
-        groups: Sequence[Mapping[str, Sequence[str]]],
-        shifted: Collection[str],
-        biases: Collection[str],
-    ) -> None:
+    def __init__(self, request: LearnEqualization) -> None:
+        graph, ranges = request.graph, request.ranges
+
         def zeros(name: str) -> tf.Variable:
             return tf.Variable(tf.zeros(graph.operations[name].shape[-1]))
 
         self._graph = graph
         self._constants = execute.weights(graph)
-        self._units = {name: np.float32(output_step(graph, ranges, name)) for name in {*shifted, *biases}}
-        self.factors = [zeros(group["sources"][0]) for group in groups]
-        self.offsets = {name: zeros(name) for name in shifted}
-        self.biases = {name: zeros(name) for name in biases}
-        self._produced = {name: i for i, group in enumerate(groups) for name in group["sources"]}
-        self._taken = {name: i for i, group in enumerate(groups) for name in group["sinks"]}
+        changed = {*request.shifted, *request.biases}
+        self._units = {name: np.float32(output_step(graph, ranges, name)) for name in changed}
+        self.factors = [zeros(group.sources[0]) for group in request.groups]
+        self.offsets = {name: zeros(name) for name in request.shifted}
+        self.biases = {name: zeros(name) for name in request.biases}
+        self._produced = {name: i for i, group in enumerate(request.groups) for name in group.sources}
+        self._taken = {name: i for i, group in enumerate(request.groups) for name in group.sinks}
 
     def constants(self) -> dict[str, dict[str, tf.Tensor]]:
         """The weights by operation and role."""

@@ -37,7 +37,7 @@ class LearnedRanges:
         return (0.0 if low is None else -tf.exp(low)), (0.0 if high is None else tf.exp(high))
 
     def tensors(self) -> dict[str, tuple[Any, Any]]:
-        """All ranges, for `frozen.run`."""
+        """All ranges, for `execute.run`."""
         return {name: self.of(name) for name in self._ranges}
 
     def values(self) -> dict[str, tuple[float, float]]:

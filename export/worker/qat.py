@@ -7,7 +7,6 @@ for which TF-MOT's own configuration has a single scale.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,49 +14,29 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.ir.graph import Graph
 from export.worker import training
-from export.worker.wire import Arrays
+from export.worker.losses import objective
+from export.worker.protocol import Trained, TrainQuantized
 
 quantization = tfmot.quantization.keras
 quantizers = quantization.quantizers
-Ranges = dict[str, tuple[float, float]]
 
 
-def train(
-    graph: Graph,
-    ranges: Ranges,
-    keep_float: Collection[str],
-    options: Mapping[str, Any],
-    connection: Any,
-    objective: training.Objective = training.class_loss,
-) -> tuple[Arrays, training.History]:
-    """Fine-tune the graph's weights under simulated int8.
-
-    Args:
-        graph: with batch normalization folded.
-        ranges: of activations, by operation; they stay as they are.
-        keep_float: operations whose kernels are not quantized, unless they have a structure to keep.
-        options: those of `training.fit`, `learning_rate`, and `preserve_sparsity` and `preserve_clusters`:
-            zeros stay zeros, and weights that are equal stay equal.
-        objective: the loss.
-
-    Returns:
-        The trained weights as the graph names them, and the mean loss of each epoch.
-    """
-    keep = (options["preserve_sparsity"], options["preserve_clusters"])
+def train(request: TrainQuantized, connection: Any) -> Trained:
+    """Fine-tune a graph's weights under simulated int8; ranges stay as they are."""
+    keep, ranges = (request.preserve_sparsity, request.preserve_clusters), request.ranges
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         name = layer.operation.name
-        in_float = "kernel" not in layer.operation.weights or (name in keep_float and not any(keep))
+        in_float = "kernel" not in layer.operation.weights or (name in request.keep_float and not any(keep))
         kernel = None if in_float else _kernel_quantizer(layer, *keep)
         output = CalibratedQuantizer(*ranges[name]) if name in ranges else None
         return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
 
-    model, layers = training.build(graph, wrap)
-    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
-    history = training.fit(model, variables, options, connection, "quantization-aware training", objective)
-    return training.results(layers), history
+    model, layers = training.build(request.graph, wrap)
+    variables = [(training.trained_variables(model, layers), request.learning_rate)]
+    history = training.fit(model, variables, request, connection, objective(request.teacher))
+    return Trained(training.results(layers), history)
 
 
 def _kernel_quantizer(layer: training.OperationLayer, sparsity: bool, clusters: bool) -> ChannelQuantizer:

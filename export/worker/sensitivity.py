@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from export.ir.graph import Graph, Operation
-from export.worker.execute import BATCH_SIZE, Ranges
+from export.worker.execute import BATCH_SIZE
 from export.worker.operations import compute
+from export.worker.protocol import MeasureSensitivity, NoisePowers
 
 Constants = dict[str, tf.Tensor]
 
 
-def noise_powers(
-    graph: Graph, rounded: Graph, ranges: Ranges, names: list[str], samples: list[np.ndarray]
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """What one change at a time to the float graph does to the outputs of the operations `names`.
-
-    Args:
-        graph: in float.
-        rounded: the same with kernels on their 8-bit grids.
-        ranges: of activations, by operation.
-        samples: (N, …) for each input.
-
-    Returns:
-        The power of these outputs in float; of the difference from them when only one tensor of `ranges` passes
-        through 8 bits, (tensors,); and when only one operation has its `rounded` weights, (operations with a kernel,).
-    """
-    weighted = [operation for operation in rounded.operations.values() if "kernel" in operation.weights]
+def noise_powers(request: MeasureSensitivity) -> NoisePowers:
+    """What one change at a time to the float graph does to the outputs."""
+    graph, names = request.graph, request.names
+    weighted = [operation for operation in request.rounded.operations.values() if "kernel" in operation.weights]
     constants = {name: _constants(operation) for name, operation in graph.operations.items()}
-    signal, tensors, kernels = 0.0, np.zeros(len(ranges)), np.zeros(len(weighted))
-    for start in range(0, len(samples[0]), BATCH_SIZE):
-        batch = _Batch(graph, constants, names, [array[start : start + BATCH_SIZE] for array in samples])
+    signal, tensors, kernels = 0.0, np.zeros(len(request.ranges)), np.zeros(len(weighted))
+    for start in range(0, len(request.samples[0]), BATCH_SIZE):
+        batch = _Batch(graph, constants, names, [array[start : start + BATCH_SIZE] for array in request.samples])
         signal += sum(_power(batch.values[name]) for name in names)
-        tensors += [batch.noise(name, batch.quantized(name, *limits)) for name, limits in ranges.items()]
+        tensors += [batch.noise(name, batch.quantized(name, *limits)) for name, limits in request.ranges.items()]
         kernels += [batch.noise(each.name, batch.computed(each, _constants(each))) for each in weighted]
-    return signal, tensors, kernels
+    return NoisePowers(signal, tensors, kernels)
 
 
 class _Batch:
     """The graph's float values for a few samples, and what becomes of them."""
 
     def __init__(
-        self, graph: Graph, constants: dict[str, Constants], names: list[str], samples: list[np.ndarray]
+        self, graph: Graph, constants: dict[str, Constants], names: Sequence[str], samples: list[np.ndarray]
     ) -> None:
         self._graph, self._constants, self._names = graph, constants, names
         self.values = {name: tf.constant(array, tf.float32) for name, array in zip(graph.inputs, samples, strict=True)}

@@ -5,67 +5,56 @@ Which kernels get it is `Operation.compressible`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster as preserving
 
-from export.ir.graph import Graph
 from export.worker import training
-from export.worker.wire import Arrays
+from export.worker.losses import objective
+from export.worker.protocol import Cluster, Prune, Trained
+
+MASK_UPDATES = 50  # How often, in the whole training, it is chosen anew which weights are zero.
 
 
-def prune(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[Arrays, training.History]:
-    """Train with ever more of the smallest weights at zero.
-
-    Args:
-        options: those of `training.fit`, `learning_rate`, and `sparsity`, the share of zeros, which the
-            `schedule` "polynomial" reaches after two thirds of the steps and "constant" at once; or `pattern`
-            (m, n): m zeros in every n weights. `block` (rows, columns) is the size of what becomes zero together
-            in dense kernels.
-    """
-    steps = options["steps_per_epoch"] * options["epochs"]
-    frequency = max(1, steps // 50)
+def prune(request: Prune, connection: Any) -> Trained:
+    """Train with ever more of the smallest weights at zero."""
+    steps = request.length.steps_per_epoch * request.length.epochs
+    frequency = max(1, steps // MASK_UPDATES)
     sparsity = tfmot.sparsity.keras
     settings: dict[str, Any] = {}
-    if options["pattern"]:
-        settings["sparsity_m_by_n"] = tuple(options["pattern"])
-    if options["pattern"] or options["schedule"] == "constant":
-        schedule = sparsity.ConstantSparsity(options["sparsity"], begin_step=0, frequency=frequency)
+    if request.pattern:
+        settings["sparsity_m_by_n"] = tuple(request.pattern)
+    if request.pattern or request.schedule == "constant":
+        schedule = sparsity.ConstantSparsity(request.sparsity, begin_step=0, frequency=frequency)
     else:
-        schedule = sparsity.PolynomialDecay(0.0, options["sparsity"], 0, max(1, 2 * steps // 3), frequency=frequency)
+        schedule = sparsity.PolynomialDecay(0.0, request.sparsity, 0, max(1, 2 * steps // 3), frequency=frequency)
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         if not layer.operation.compressible:
             return layer
-        block = {"block_size": tuple(options["block"])} if options["block"] and layer.operation.kind == "dense" else {}
+        block = {"block_size": tuple(request.block)} if request.block and layer.operation.kind == "dense" else {}
         return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule, **settings, **block)
 
-    model, layers = training.build(graph, wrap)
-    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
+    model, layers = training.build(request.graph, wrap)
+    variables = [(training.trained_variables(model, layers), request.learning_rate)]
     step = sparsity.UpdatePruningStep()
-    history = training.fit(model, variables, options, connection, "pruning", callback=step)
-    return training.results(layers), history
+    history = training.fit(model, variables, request, connection, objective(request.teacher), step)
+    return Trained(training.results(layers), history)
 
 
-def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[Arrays, training.History]:
-    """Train with each kernel's weights at a few shared values.
-
-    Args:
-        options: those of `training.fit`, `learning_rate`, `clusters`, how many values a kernel may have, and
-            `preserve_sparsity`: zero stays one of them, for the same weights.
-    """
+def cluster(request: Cluster, connection: Any) -> Trained:
+    """Train with each kernel's weights at a few shared values."""
 
     def wrap(layer: training.OperationLayer) -> tf_keras.layers.Layer:
         if not layer.operation.compressible:
             return layer
         wrapped = preserving.cluster_weights(
             layer,
-            number_of_clusters=min(options["clusters"], layer.operation.weights["kernel"].size),
+            number_of_clusters=min(request.clusters, layer.operation.weights["kernel"].size),
             cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
-            preserve_sparsity=options["preserve_sparsity"],
+            preserve_sparsity=request.preserve_sparsity,
         )
 
         def kernel() -> Any:
@@ -75,7 +64,7 @@ def cluster(graph: Graph, options: Mapping[str, Any], connection: Any) -> tuple[
         layer.kernel_of = kernel
         return wrapped
 
-    model, layers = training.build(graph, wrap)
-    variables = [(training.trained_variables(model, layers), options["learning_rate"])]
-    history = training.fit(model, variables, options, connection, "clustering")
-    return training.results(layers), history
+    model, layers = training.build(request.graph, wrap)
+    variables = [(training.trained_variables(model, layers), request.learning_rate)]
+    history = training.fit(model, variables, request, connection, objective(request.teacher))
+    return Trained(training.results(layers), history)

@@ -11,13 +11,13 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from export.ir.graph import Graph, Operation
+from export.worker.losses import Objective
 from export.worker.operations import compute
+from export.worker.protocol import History, TrainingRequest
 from export.worker.wire import Arrays
 
 Wrap = Callable[["OperationLayer"], tf_keras.layers.Layer]
-Objective = Callable[[list[tf.Tensor], Any, Any], tf.Tensor]  # loss of inputs, targets and outputs
 Forward = Callable[..., Any]  # outputs of inputs, and of whether it is training
-History = list[dict[str, float]]
 
 
 class OperationLayer(
@@ -101,11 +101,6 @@ def build(graph: Graph, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, Operation
     return tf_keras.Model([inputs[name] for name in graph.inputs], outputs), layers
 
 
-def class_loss(inputs: list[tf.Tensor], target: Any, outputs: Any) -> tf.Tensor:
-    """Cross entropy of the logits with class numbers."""
-    return tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)(target, outputs)
-
-
 def trained_variables(model: tf_keras.Model, layers: Mapping[str, OperationLayer]) -> list[tf.Variable]:
     """What training may change; TF-MOT's wrappers would train every weight that they quantize."""
     kept = {
@@ -120,24 +115,24 @@ def trained_variables(model: tf_keras.Model, layers: Mapping[str, OperationLayer
 def fit(
     model: Forward,
     variables: Sequence[tuple[Sequence[tf.Variable], float]],
-    options: Mapping[str, Any],
+    request: TrainingRequest,
     connection: Any,
-    step_name: str,
-    objective: Objective = class_loss,
+    objective: Objective,
     callback: tf_keras.callbacks.Callback | None = None,
 ) -> History:
-    """Train on the connection's batches, arrays `input:0`, … and, for `class_loss`, `target` (class numbers).
+    """Train on the connection's batches.
 
     Args:
         model: gives the outputs for a list of inputs; a tf_keras model where there is a callback.
         variables: groups of variables, each with the learning rate of its Adam, which decays to zero by a cosine.
-        options: `steps_per_epoch` and `epochs`.
+        request: says for how long.
+        objective: the loss.
         callback: what TF-MOT wants to be called at the start and after each epoch.
 
     Returns:
         The mean loss of each epoch.
     """
-    per_epoch, epochs = options["steps_per_epoch"], options["epochs"]
+    per_epoch, epochs = request.length.steps_per_epoch, request.length.epochs
     groups = [(list(group), rate) for group, rate in variables if group]
     schedules = [tf_keras.optimizers.schedules.CosineDecay(rate, per_epoch * epochs) for _, rate in groups]
     optimizers = [tf_keras.optimizers.Adam(schedule) for schedule in schedules]
@@ -146,9 +141,9 @@ def fit(
     everything = [variable for group, _ in groups for variable in group]
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def step(inputs, target):
+    def step(inputs, targets):
         with tf.GradientTape() as tape:
-            loss = objective(inputs, target, model(inputs, training=True))
+            loss = objective(inputs, targets, tf.nest.flatten(model(inputs, training=True)))
         gradients = iter(tape.gradient(loss, everything))
         for optimizer, (group, _) in zip(optimizers, groups, strict=True):
             optimizer.apply_gradients([(next(gradients), variable) for variable in group])
@@ -160,12 +155,10 @@ def fit(
     history: History = []
     total = 0.0
     for done, batch in enumerate(connection.batches(), start=1):
-        count = sum(name.startswith("input:") for name in batch)
-        inputs = [tf.constant(batch[f"input:{index}"]) for index in range(count)]
-        target = tf.constant(batch["target"]) if "target" in batch else None
-        total += float(step(inputs, target))
+        inputs, targets = ([tf.constant(array) for array in arrays] for arrays in (batch.inputs, batch.targets))
+        total += float(step(inputs, targets))
         epoch, within = divmod(done, per_epoch)
-        connection.progress(step_name, done, per_epoch * epochs, loss=total / (within or per_epoch))
+        connection.progress(request.task, done, per_epoch * epochs, loss=total / (within or per_epoch))
         if within == 0:
             history.append({"epoch": epoch, "loss": total / per_epoch})
             total = 0.0

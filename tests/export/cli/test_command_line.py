@@ -282,3 +282,16 @@ def test_folders_named_export_where_the_user_stands_do_no_harm(model_file: Path,
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path / "here", env=environment, check=True)
     assert (tmp_path / "here" / "a.tflite").stat().st_size > 200_000
+
+
+def test_a_part_that_fails_is_one_line_and_exit_code_4(model_file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "tensorflow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setenv("PYTHONPATH", str(modules))
+    code, out, err = run(capsys, model_file, "--float32", "--output", tmp_path / "out")
+    assert code == 4
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("failed: the converter's process was killed (SIGKILL), most likely because memory ran out")
+    assert not list((tmp_path / "out").glob("*"))

@@ -10,6 +10,7 @@ from export.mixed_precision import latency
 from export.passes.simplify import simplify
 from export.quantization.ptq import tune
 from export.tflite_file.audit import audit
+from export.worker.protocol import MeasureSensitivity
 from keras_classics.datasets.parts import Dataset
 
 
@@ -63,14 +64,14 @@ def test_the_parts_of_the_noise_add_up(lenet: keras.Model, mnist: Dataset, worke
     samples = [mnist.calibration.images(slice(32))]
     tuned = tune(graph, worker, samples, (0.0, 1.0))
     names = [graph.logits(name) for name in graph.outputs]
-    signal, tensors, kernels = worker.noise_powers(tuned.unrounded, tuned.graph, tuned.ranges, names, samples)
+    noise = worker.run(MeasureSensitivity(tuned.unrounded, tuned.graph, tuned.ranges, names, samples))
     (expected,) = worker.evaluate(tuned.unrounded, names, samples)
     (found,) = worker.evaluate(tuned.graph, names, samples, tuned.ranges)
-    assert signal == pytest.approx(np.square(expected).sum(), rel=1e-4)
-    parts = sum(tensors) + sum(kernels)
+    assert noise.signal == pytest.approx(np.square(expected).sum(), rel=1e-4)
+    parts = sum(noise.tensors) + sum(noise.kernels)
     assert abs(10 * np.log10(np.square(found - expected).sum() / parts)) < 2
-    assert min(tensors) >= 0
-    assert np.count_nonzero(kernels) == 5
+    assert min(noise.tensors) >= 0
+    assert np.count_nonzero(noise.kernels) == 5
 
 
 def test_mixed_precision_is_for_tuned_int8(lenet: keras.Model, mnist: Dataset, tmp_path, worker: Worker) -> None:

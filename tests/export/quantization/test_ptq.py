@@ -14,6 +14,7 @@ from export.quantization.ptq import CALIBRATION_ALONE, tune
 from export.quantization.ranges import calibrations
 from export.quantization.scales import can_run
 from export.tflite_file.interpreter import Interpreter
+from export.worker.protocol import RoundWeights
 from keras_classics.datasets.parts import Dataset
 
 
@@ -45,7 +46,7 @@ def test_rounded_kernels_change_the_output_less_than_nearest_ones(layer, use_bia
     errors = {}
     for name, given in (("nearest", []), ("rounded", samples)):
         candidate = graph.copy()
-        candidate.set_weights(worker.round_weights(candidate, ["it"], given))
+        candidate.set_weights(worker.run(RoundWeights(candidate, ["it"], given)).arrays)
         whole = candidate.operations["it"].weights["kernel"] / shaped * 127
         np.testing.assert_allclose(whole, np.round(whole), atol=1e-3)
         greatest = (
@@ -59,7 +60,7 @@ def test_rounded_kernels_change_the_output_less_than_nearest_ones(layer, use_bia
 def test_constant_inputs_are_no_obstacle(worker: Worker) -> None:
     image = layers.Input((6, 6, 4), name="image")
     graph = read_graph(keras.Model(image, layers.Conv2D(4, 3, name="it")(image)))
-    weights = worker.round_weights(graph, ["it"], [np.full((8, 6, 6, 4), 1e4, np.float32)])
+    weights = worker.run(RoundWeights(graph, ["it"], [np.full((8, 6, 6, 4), 1e4, np.float32)])).arrays
     assert all(np.isfinite(array).all() for array in weights.values())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export import Clustering, FineTuning, InputError, Pruning, Worker, export_tflite
-from export.quantization.qat import faults
+from export.quantization.sparsity import faults
 from export.tflite_file.audit import audit, kernels, pattern_share, zero_blocks
 from keras_classics import train
 from keras_classics.datasets.parts import Dataset

@@ -2,19 +2,147 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from keras import Input, Model, layers
 
-from export import ConversionError, FineTuning, InputError, Worker
+from export import ConversionError, FineTuning, InputError, Worker, export_tflite
 from export.frontend.read import read_graph
+from export.ir.graph import Graph
 from export.quantization.ranges import calibrations
+from export.worker.protocol import (
+    Batch,
+    Cluster,
+    CompareLayers,
+    Convert,
+    Evaluate,
+    LearnEqualization,
+    MeasureSensitivity,
+    Observe,
+    ObserveChannels,
+    Prune,
+    Request,
+    RoundWeights,
+    TrainingLength,
+    TrainingRequest,
+    TrainQuantized,
+    TrainStepSizes,
+)
 
 
-def small_graph():
+def small_graph() -> Graph:
     image = Input((4, 4, 1), name="image")
-    return read_graph(Model(image, layers.Dense(3, name="dense")(layers.Flatten()(image))))
+    return read_graph(Model(image, layers.Dense(3, name="dense")(layers.Flatten()(image)), name="small"))
+
+
+IMAGES = np.random.default_rng(0).random((64, 4, 4, 1), np.float32)
+RANGES = {"image": (0.0, 1.0), "dense": (-3.0, 3.0)}
+LENGTH = TrainingLength(steps_per_epoch=4, epochs=1)
+# One request of each ability, for a graph.
+REQUESTS: dict[str, Callable[[Graph], Request[Any]]] = {
+    "convert": lambda graph: Convert(graph, "float32"),
+    "evaluate": lambda graph: Evaluate(graph, ["dense"], [IMAGES]),
+    "observe": lambda graph: Observe(graph, ["dense"], [IMAGES]),
+    "observe channels": lambda graph: ObserveChannels(graph, ["dense"], [IMAGES]),
+    "compare layers": lambda graph: CompareLayers(graph, {"dense": np.ones((64, 3), np.float32)}, [IMAGES]),
+    "measure sensitivity": lambda graph: MeasureSensitivity(graph, graph, RANGES, ["dense"], [IMAGES]),
+    "round weights": lambda graph: RoundWeights(graph, ["dense"], [IMAGES]),
+}
+TRAININGS: dict[str, Callable[[Graph], TrainingRequest]] = {
+    "train quantized": lambda graph: TrainQuantized(graph=graph, length=LENGTH, ranges=RANGES, learning_rate=1e-3),
+    "train step sizes": lambda graph: TrainStepSizes(
+        graph=graph, length=LENGTH, teacher=graph, ranges=RANGES, shared={"dense": "dense"}, learning_rate=1e-3
+    ),
+    "learn equalization": lambda graph: LearnEqualization(
+        graph=graph,
+        length=LENGTH,
+        teacher=graph,
+        ranges=RANGES,
+        shared={"dense": "dense"},
+        keep_float=[],
+        groups=[],
+        shifted=[],
+        biases=["dense"],
+        learning_rate_scale=1.0,
+    ),
+    "prune": lambda graph: Prune(graph=graph, length=LENGTH, learning_rate=1e-3, sparsity=0.5, schedule="constant"),
+    "cluster": lambda graph: Cluster(graph=graph, length=LENGTH, learning_rate=1e-3, clusters=8),
+}
+
+
+def batches(wrong_at: int | None, count: int = 4096) -> Iterator[Batch]:
+    """Batches larger than a pipe holds, one of them of a shape that the graph does not take."""
+    for step in range(4):
+        side = 5 if step == wrong_at else 4
+        yield Batch([np.ones((count, side, side, 1), np.float32)], [np.zeros(count, np.int64)])
+
+
+def process_of(worker: Worker) -> int:
+    assert worker._process is not None
+    return worker._process.pid
+
+
+def test_every_ability_has_a_request_here() -> None:
+    graph = small_graph()
+    kinds = {type(make(graph)) for make in (REQUESTS | TRAININGS).values()}
+    assert kinds == {*Request.__subclasses__(), *TrainingRequest.__subclasses__()} - {TrainingRequest}
+
+
+@pytest.mark.parametrize("name", [*REQUESTS, *TRAININGS])
+def test_an_ability_that_fails_says_so_and_its_worker_goes_on(name: str, worker: Worker) -> None:
+    graph, process = small_graph(), process_of(worker)
+    graph.operations["dense"].kind = "nonsense"
+    with pytest.raises(ConversionError, match="nonsense") as caught:
+        worker.run((REQUESTS | TRAININGS)[name](graph), batches(None))
+    assert "\n" not in str(caught.value)
+    worker.run((REQUESTS | TRAININGS)[name](small_graph()), batches(None, 64))
+    assert process_of(worker) == process
+
+
+@pytest.mark.parametrize("step", [0, 2])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_that_fails_at_a_batch_says_so(name: str, step: int, worker: Worker) -> None:
+    process = process_of(worker)
+    with pytest.raises(ConversionError):
+        worker.run(TRAININGS[name](small_graph()), batches(step))
+    worker.run(TRAININGS[name](small_graph()), batches(None, 64))
+    assert process_of(worker) == process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*REQUESTS, *TRAININGS])
+def test_a_worker_that_dies_of_a_request_is_replaced(name: str) -> None:
+    with Worker() as worker:
+        process = process_of(worker)
+        os.kill(process, signal.SIGSEGV)
+        with pytest.raises(ConversionError, match=r"crashed \(SIGSEGV\) during the .* of 'small'"):
+            worker.run((REQUESTS | TRAININGS)[name](small_graph()), batches(None))
+        worker.run((REQUESTS | TRAININGS)[name](small_graph()), batches(None, 64))
+        assert process_of(worker) != process
+
+
+def test_the_converter_crashes_and_the_next_model_is_converted() -> None:
+    broken = small_graph()
+    broken.operations["dense"].weights["kernel"] = np.full((16, 3), np.inf, np.float32)
+    with Worker() as worker:
+        with pytest.raises(ConversionError, match=r"crashed \(SIG\w+\) during the conversion of 'small'") as caught:
+            worker.convert(broken, "int8", "int8", samples=[IMAGES])
+        assert "cuda" not in str(caught.value).lower()
+        assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_weights_that_are_not_finite_are_refused_by_the_layers_name(value: float, worker: Worker, tmp_path) -> None:
+    image = Input((4, 4, 1), name="image")
+    model = Model(image, layers.Dense(3, name="broken")(layers.Flatten()(image)))
+    kernel, bias = model.get_layer("broken").get_weights()
+    kernel[3, 1] = value
+    model.get_layer("broken").set_weights([kernel, bias])
+    with pytest.raises(InputError, match="layer 'broken' has values in its kernel that are not finite"):
+        export_tflite(model, tmp_path / "a.tflite", worker=worker)
 
 
 def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
@@ -30,16 +158,16 @@ def test_training_that_fails_leaves_the_worker_usable(worker: Worker) -> None:
     images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
     ranges = calibrations(graph, worker, [images], None)["mean"]
     wrong_shape = FineTuning.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
-    options = wrong_shape.options() | {"preserve_sparsity": False, "preserve_clusters": False}
+    request = TrainQuantized(graph=graph, length=wrong_shape.length, ranges=ranges, learning_rate=1e-3)
     with pytest.raises(ConversionError, match="incompatible"):
-        worker.train("train_quantized", graph, options, wrong_shape.stream(), ranges=ranges, keep_float=[])
+        worker.run(request, wrong_shape.stream())
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
 
 def test_a_worker_that_dies_is_reported() -> None:
     with Worker() as worker:
-        os.kill(worker._process.pid, signal.SIGKILL)
-        with pytest.raises(ConversionError, match=r"ended with code -9 \(out of memory\?\)"):
+        os.kill(process_of(worker), signal.SIGKILL)
+        with pytest.raises(ConversionError, match=r"was killed \(SIGKILL\), .* during the conversion of '\w+'; free"):
             worker.convert(small_graph(), "float32")
 
 
@@ -55,14 +183,13 @@ def test_another_process_takes_over_before_trainings_fill_the_memory(monkeypatch
     graph = small_graph()
     images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
     training = FineTuning.on_arrays(images, np.arange(8) % 3, batch_size=4)
-    options = training.options() | {"preserve_sparsity": False, "preserve_clusters": False}
     trained, processes = [], []
     with Worker() as worker:
         ranges = calibrations(graph, worker, [images], None)["mean"]
+        request = TrainQuantized(graph=graph, length=training.length, ranges=ranges, learning_rate=1e-3)
         for _ in range(2):
-            settings = {"ranges": ranges, "keep_float": []}
-            trained.append(worker.train("train_quantized", graph, options, training.stream(), **settings)[0])
-            processes.append(worker._process.pid)
+            trained.append(worker.run(request, training.stream()).weights)
+            processes.append(process_of(worker))
     assert processes[0] != processes[1]
     for name, array in trained[0].items():
         np.testing.assert_array_equal(array, trained[1][name])
