@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.client import Worker
+    from export.data.sources import Samples
     from export.errors import CalibrationWarning, ConversionError, GateError, InputError, UnsupportedLayerError
     from export.frontend.builder import register_bridge
     from export.pipeline import export_tflite
@@ -24,6 +25,7 @@ __all__ = [
     "PostTraining",
     "Pruning",
     "Report",
+    "Samples",
     "UnsupportedLayerError",
     "Worker",
     "export_tflite",
@@ -38,6 +40,7 @@ _HOMES = {
     "export_tflite": "pipeline",
     "PostTraining": "quantization.ptq",
     "Report": "report",
+    "Samples": "data.sources",
     "Worker": "client",
 }
 
