@@ -35,7 +35,7 @@ def apply(build: Builder, x: str, name: str) -> str:
 
 
 def function(build: Builder, x: str, name: str, **parameters: Any) -> str:
-    """Append one operator for each element of `x`; it must be one that `export.worker.operations` knows."""
+    """Append one operator for each element of `x`; it must be one of `export.ir.kinds`."""
     return build.add("activation", x, shape=build.shape_of(x), function=name, **parameters)
 
 

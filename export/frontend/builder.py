@@ -23,6 +23,7 @@ from keras import layers
 from export.errors import InputError, UnsupportedLayerError
 from export.frontend.activations import apply
 from export.ir.graph import Graph, Operation, constant
+from export.ir.kinds import traits
 from keras_classics.graph import Call, Tensor
 
 Bridge = Callable[..., Any]
@@ -120,7 +121,7 @@ class Builder:
         """Append an operation and return its name.
 
         Args:
-            kind: a kind of `export.worker.operations`.
+            kind: a kind of `export.ir.kinds`.
             *inputs: names that earlier calls returned.
             weights: Keras variables or arrays by role; None values are left out.
             shapes: of weights that the kind takes with other axes than the variable has.
@@ -128,6 +129,10 @@ class Builder:
             shape: of the output without batch; the layer's output shape if not given.
             **attributes: JSON values that the kind needs.
         """
+        try:
+            traits(kind, attributes)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         given = {role: value for role, value in (weights or {}).items() if value is not None}
         variables = {role: value for role, value in given.items() if isinstance(value, keras.Variable)}
         axes = {role: list(order) for role, order in (axes_of or {}).items()}

@@ -127,5 +127,6 @@ def traits(kind: str, attributes: Mapping[str, Any]) -> Traits:
     """
     table, name = (FUNCTIONS, attributes.get("function", "")) if kind == "activation" else (KINDS, kind)
     if name not in table:
-        raise ValueError(f"{name!r} is no {'activation function' if table is FUNCTIONS else 'kind of operation'}")
+        what = "activation function" if table is FUNCTIONS else "kind of operation"
+        raise ValueError(f"{name!r} is no {what}; use one of {', '.join(sorted(table))}")
     return table[name]

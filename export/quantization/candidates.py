@@ -19,7 +19,7 @@ from export.quantization.ptq import (
     tune,
 )
 from export.quantization.ranges import calibrations
-from export.quantization.scales import Ranges, quantized_tensors
+from export.quantization.scales import Ranges, home_of_range, quantized_tensors
 from export.record import Record
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter
@@ -111,14 +111,9 @@ class QuantizedCandidate:
         graph = self.graph.copy()
         for name in names:
             graph.operations[name].weights = dict(self.unrounded.operations[name].weights)
-        ranges = {name: self.ranges[self._source_of_range(name)] for name in quantized_tensors(graph, names)}
+        homes = {name: home_of_range(graph, self.ranges, name) for name in quantized_tensors(graph, names)}
+        ranges = {name: self.ranges[home] for name, home in homes.items() if home is not None}
         return replace(self, graph=graph, keep_float=names, ranges=ranges)
-
-    def _source_of_range(self, name: str) -> str:
-        """The operation whose range an operation's output has: its own, or that of what it passes on."""
-        while name not in self.ranges:
-            name = self.graph.operations[name].inputs[0]
-        return name
 
 
 Candidate = FloatCandidate | QuantizedCandidate

@@ -53,20 +53,31 @@ def feeds_output(graph: Graph, name: str) -> bool:
     return name in graph.outputs or any(reader.name in graph.outputs for reader in softmax)
 
 
+def home_of_range(graph: Graph, ranges: Ranges, name: str) -> str | None:
+    """The operation of `ranges` whose range an operation's output is stored in.
+
+    That is the operation itself, the activation that TFLite computes in one with it, or what comes before operations
+    that keep their input's scale. None if the output is stored in float.
+    """
+    if name in ranges:
+        return name
+    operation, readers = graph.operations[name], graph.consumers()[name]
+    if is_fused(operation, readers, graph):
+        return home_of_range(graph, ranges, readers[0].name)
+    return home_of_range(graph, ranges, operation.inputs[0]) if operation.traits.same_scale else None
+
+
+def step_of(graph: Graph, ranges: Ranges, name: str) -> float | None:
+    """What one step of 8 bits is worth in the tensor that an operation's output is stored in; None in float."""
+    home = home_of_range(graph, ranges, name)
+    return None if home is None else (ranges[home][1] - ranges[home][0]) / ACTIVATION_STEPS
+
+
 def can_run(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> bool:
     """Whether XNNPACK takes all scales: a step of input times kernel may be worth at most so many steps of output."""
-    readers = graph.consumers()
-
-    def step(name: str) -> float | None:
-        while name not in ranges and graph.operations[name].traits.same_scale:
-            name = graph.operations[name].inputs[0]
-        while name not in ranges and len(readers[name]) == 1:
-            name = readers[name][0].name
-        return (ranges[name][1] - ranges[name][0]) / ACTIVATION_STEPS if name in ranges else None
-
     for operation in graph.operations.values():
         if "kernel" in operation.weights and operation.name not in keep_float:
-            before, after = step(operation.inputs[0]), step(operation.name)
+            before, after = (step_of(graph, ranges, name) for name in (operation.inputs[0], operation.name))
             if before and after:
                 greatest = float(np.abs(operation.weights["kernel"]).max())
                 if before * greatest / GREATEST_WEIGHT / after >= MOST_STEPS_OF_OUTPUT:

@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.ir.graph import Graph
-from export.quantization.scales import ACTIVATION_STEPS, Ranges
+from export.quantization.scales import ACTIVATION_STEPS, Ranges, step_of
+
+LEAST_STEP = 1e-6 / ACTIVATION_STEPS  # of a constant tensor, in whose units a bias could not move at all
 
 
 class LearnedRanges:
@@ -46,13 +48,14 @@ class LearnedRanges:
 
 
 def output_step(graph: Graph, ranges: Ranges, name: str) -> float:
-    """What one unit is worth in the tensor that the output of an operation with a bias becomes."""
-    readers = graph.consumers()
-    reached = name
-    while reached not in ranges and readers[reached]:
-        reached = readers[reached][0].name
-    low, high = ranges.get(reached, (0.0, float(np.abs(graph.operations[name].weights["bias"]).max())))
-    return max(high - low, 1e-6) / ACTIVATION_STEPS
+    """What a bias is learned in units of: a step of the tensor that it is added to.
+
+    In float there are no steps; then it is the 255th part of the operation's greatest weight.
+    """
+    step = step_of(graph, ranges, name)
+    if step is None:
+        step = max(float(np.abs(array).max()) for array in graph.operations[name].weights.values()) / ACTIVATION_STEPS
+    return max(step, LEAST_STEP)
 
 
 @tf.custom_gradient

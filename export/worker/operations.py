@@ -20,8 +20,8 @@ def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> 
     Raises:
         RuntimeError: it cannot be computed; the message names the operation, which is called as its layer.
     """
-    attributes = operation.attributes | ({"shape": operation.shape} if operation.traits.takes_shape else {})
     try:
+        attributes = operation.attributes | ({"shape": operation.shape} if operation.traits.takes_shape else {})
         return OPERATIONS[operation.kind](*inputs, **weights, **attributes)
     except Exception as error:
         raise RuntimeError(f"layer {operation.name!r} ({operation.kind}): {error}") from error

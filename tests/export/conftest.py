@@ -1,6 +1,7 @@
 """One worker and one trained LeNet-5 for all export tests."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import keras
@@ -9,6 +10,10 @@ import pytest
 from keras import layers
 
 from export.client import Worker
+from export.ir.check import check_graph
+from export.ir.graph import Graph
+from export.passes import simplify
+from export.passes.fold import Fold, Pass
 from keras_classics import train
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset
@@ -18,6 +23,23 @@ from keras_classics.datasets.parts import Dataset
 def worker() -> Iterator[Worker]:
     with Worker() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def checked_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every graph that a test simplifies is checked before and after each pass."""
+
+    def checked(rewrite: Pass) -> Pass:
+        @functools.wraps(rewrite)
+        def rewritten(graph: Graph) -> Sequence[Fold]:
+            check_graph(graph)
+            folds = rewrite(graph)
+            check_graph(graph)
+            return folds
+
+        return rewritten
+
+    monkeypatch.setattr(simplify, "PASSES", tuple(map(checked, simplify.PASSES)))
 
 
 @pytest.fixture(scope="session")

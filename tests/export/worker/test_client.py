@@ -147,8 +147,8 @@ def test_weights_that_are_not_finite_are_refused_by_the_layers_name(value: float
 
 def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
     graph = small_graph()
-    graph.operations["dense"].kind = "nonsense"
-    with pytest.raises(ConversionError, match=r"layer 'dense' \(nonsense\)"):
+    graph.operations["dense"].attributes["nonsense"] = 1
+    with pytest.raises(ConversionError, match=r"layer 'dense' \(dense\)"):
         worker.convert(graph, "float32")
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
