@@ -13,7 +13,7 @@ from export.ir.graph import Graph
 from export.mixed_precision.keep_float import float_operations
 from export.options import Options
 from export.passes.cut_softmax import cut_softmax
-from export.passes.fold import Fold
+from export.passes.fold import Fold, absorbing_operations
 from export.passes.simplify import simplify
 
 
@@ -49,6 +49,5 @@ class Source:
         cut = [options.logits and graph.logits(name) != name for name in graph.outputs]
         if any(cut):
             cut_softmax(graph)
-        homes = {name: fold.operation.name for fold in folds for name in fold.absorbed}
-        keep_float = float_operations(graph, options.keep_float, homes)
+        keep_float = float_operations(graph, options.keep_float, absorbing_operations(folds))
         return cls(model, graph, folds, normalization, cut, keep_float)

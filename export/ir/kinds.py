@@ -33,6 +33,7 @@ class Traits:
         same_scale: TFLite's 8-bit kernel gives the output the scale of the input; of several inputs all share one.
         fuses_activation: TFLite computes it in one with an activation that alone reads it.
         fused: TFLite computes it in one with such an operation before it, of which then no value is stored.
+        nonnegative: what it gives is never below zero.
         fixed_range: range of the output that TFLite's 8-bit kernel prescribes.
         takes_shape: what it computes depends on the shape of its output.
         of_keras: Keras has an activation of the same name that computes the same.
@@ -51,6 +52,7 @@ class Traits:
     same_scale: bool = False
     fuses_activation: bool = False
     fused: bool = False
+    nonnegative: bool = False
     fixed_range: tuple[float, float] | None = None
     takes_shape: bool = False
     of_keras: bool = False
@@ -102,19 +104,19 @@ KINDS: Mapping[str, Traits] = {
 # (its quantization specification, "Int8 quantized operator specifications").
 UNIT_RANGE = (0.0, 255 / 256)
 FUNCTIONS: Mapping[str, Traits] = {
-    "relu": Traits(elementwise=True, carries_factor=True, fused=True, of_keras=True),
-    "relu6": Traits(elementwise=True, carries_factor=True, limit=6.0, fused=True, of_keras=True),
-    "relu_limited": Traits(elementwise=True),
+    "relu": Traits(elementwise=True, nonnegative=True, carries_factor=True, fused=True, of_keras=True),
+    "relu6": Traits(elementwise=True, nonnegative=True, carries_factor=True, limit=6.0, fused=True, of_keras=True),
+    "relu_limited": Traits(elementwise=True, nonnegative=True),
     "leaky_relu": Traits(elementwise=True, carries_factor=True),
     "gelu": Traits(elementwise=True),
-    "exponential": Traits(elementwise=True, of_keras=True),
+    "exponential": Traits(elementwise=True, nonnegative=True, of_keras=True),
     "log": Traits(elementwise=True, of_keras=True),
-    "root": Traits(elementwise=True),
-    "reciprocal_root": Traits(elementwise=True),
-    "absolute": Traits(elementwise=True),
-    "sigmoid": Traits(elementwise=True, fixed_range=UNIT_RANGE, of_keras=True),
+    "root": Traits(elementwise=True, nonnegative=True),
+    "reciprocal_root": Traits(elementwise=True, nonnegative=True),
+    "absolute": Traits(elementwise=True, nonnegative=True),
+    "sigmoid": Traits(elementwise=True, nonnegative=True, fixed_range=UNIT_RANGE, of_keras=True),
     "tanh": Traits(elementwise=True, fixed_range=(-1.0, 127 / 128), of_keras=True),
-    "softmax": Traits(positionwise=True, fixed_range=UNIT_RANGE, of_keras=True),
+    "softmax": Traits(positionwise=True, nonnegative=True, fixed_range=UNIT_RANGE, of_keras=True),
     "hard_silu": Traits(elementwise=True, of_keras=True),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import keras
@@ -32,6 +33,26 @@ class Fold(Protocol):
     def undone(self, weights: Arrays) -> Arrays:
         """The operation's weights before it, from (trained) weights after it."""
         ...
+
+
+@dataclass
+class Absorption:
+    """Operations without trained weights whose work another one does as well, or that had none to do."""
+
+    operation: Operation
+    absorbed: list[str]
+
+    def undone(self, weights: Arrays) -> Arrays:
+        """What was absorbed has no weights to lead back."""
+        return weights
+
+
+def absorbing_operations(folds: Sequence[Fold]) -> dict[str, str]:
+    """For each absorbed operation, the one of the graph that does its work after all folds, given in their order."""
+    homes: dict[str, str] = {}
+    for fold in reversed(folds):
+        homes |= {name: homes.get(fold.operation.name, fold.operation.name) for name in fold.absorbed}
+    return homes
 
 
 Pass = Callable[[Graph], Sequence[Fold]]

@@ -48,8 +48,16 @@ def total(graph: Graph, run: Sequence[Operation]) -> tuple[np.ndarray, np.ndarra
 
 
 def write(graph: Graph, run: Sequence[Operation], factor: np.ndarray, term: np.ndarray) -> None:
-    """Put a multiplication and an addition, as far as they do something, in the place of operations in a row."""
+    """Put a multiplication and an addition, as far as they do something, in the place of operations in a row.
+
+    Where they do nothing, nothing stays, unless an input would be given out as it is.
+    """
     first, last = run[0], run[-1]
+    source = graph.operations[first.inputs[0]]
+    if np.all(factor == 1) and not np.any(term) and not (source.kind == "input" and last.name in graph.outputs):
+        for operation in run:
+            graph.remove(operation)
+        return
     multiply = Operation(last.name, "multiply", list(first.inputs), last.shape, {}, {"factor": constant(factor)})
     add = Operation(last.name, "add", list(first.inputs), last.shape, {}, {"term": constant(term)})
     if not np.any(term):

@@ -9,32 +9,19 @@ compute in float.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
-from export.ir.graph import Graph, Operation
-from export.worker.wire import Arrays
-
-
-@dataclass
-class MergedRepeats:
-    """Operations that did once more what one before them does."""
-
-    operation: Operation
-    absorbed: list[str]
-
-    def undone(self, weights: Arrays) -> Arrays:
-        """They have no weights."""
-        return weights
+from export.ir.graph import Graph
+from export.passes.fold import Absorption
 
 
-def merge_repeats(graph: Graph) -> list[MergedRepeats]:
+def merge_repeats(graph: Graph) -> list[Absorption]:
     """Let operations without weights that do the same to the same inputs be one."""
-    merged: dict[str, MergedRepeats] = {}
+    merged: dict[str, Absorption] = {}
     for operation in list(graph.operations.values()):
         if operation.kind == "input" or operation.weights:
             continue
         key = json.dumps([operation.kind, operation.inputs, operation.attributes, operation.shape], sort_keys=True)
-        first = merged.setdefault(key, MergedRepeats(operation, []))
+        first = merged.setdefault(key, Absorption(operation, []))
         if first.operation is not operation:
             graph.redirect(operation.name, first.operation.name)
             first.absorbed.append(operation.name)

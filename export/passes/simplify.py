@@ -6,13 +6,19 @@ from export.ir.graph import Graph
 from export.passes.fold import Fold, Pass
 from export.passes.fold_batch_normalization import fold_batch_normalization
 from export.passes.fold_constants import fold_constants
+from export.passes.limits_to_activations import limits_to_activations
 from export.passes.loosen_ties import loosen_ties
 from export.passes.merge_constants import merge_constants
 from export.passes.merge_repeats import merge_repeats
+from export.passes.remove_identities import remove_identities
 from export.passes.sink_layouts import sink_layouts
 
 PASSES: tuple[Pass, ...] = (
-    # First, since a transposition between a convolution and what could be folded into it hides the one from the other.
+    # First of all, since the next finds what is left of a chain of limits, relu(relu(x)).
+    limits_to_activations,
+    # Before layouts, since what does nothing stands between two of them too; what constants cancel is found below.
+    remove_identities,
+    # Before folds, since a transposition hides a convolution from what could be folded into it.
     sink_layouts,
     # Before other constants: a normalization is folded backwards, into the layer that feeds it, where its β can be
     # trained as that layer's bias. What is left of normalizations are constants for the next two.
