@@ -38,6 +38,13 @@ def small_graph() -> Graph:
     return read_graph(Model(image, layers.Dense(3, name="dense")(layers.Flatten()(image)), name="small"))
 
 
+def broken_graph() -> Graph:
+    """A graph whose dense kernel takes another number of inputs."""
+    graph = small_graph()
+    graph.operations["dense"].weights["kernel"] = np.ones((7, 3), np.float32)
+    return graph
+
+
 IMAGES = np.random.default_rng(0).random((64, 4, 4, 1), np.float32)
 RANGES = {"image": (0.0, 1.0), "dense": (-3.0, 3.0)}
 LENGTH = TrainingLength(steps_per_epoch=4, epochs=1)
@@ -93,9 +100,9 @@ def test_every_ability_has_a_request_here() -> None:
 
 @pytest.mark.parametrize("name", [*REQUESTS, *TRAININGS])
 def test_an_ability_that_fails_says_so_and_its_worker_goes_on(name: str, worker: Worker) -> None:
-    graph, process = small_graph(), process_of(worker)
-    graph.operations["dense"].kind = "nonsense"
-    with pytest.raises(ConversionError, match="nonsense") as caught:
+    process = process_of(worker)
+    graph = broken_graph()
+    with pytest.raises(ConversionError) as caught:
         worker.run((REQUESTS | TRAININGS)[name](graph), batches(None))
     assert "\n" not in str(caught.value)
     worker.run((REQUESTS | TRAININGS)[name](small_graph()), batches(None, 64))
@@ -124,16 +131,6 @@ def test_a_worker_that_dies_of_a_request_is_replaced(name: str) -> None:
         assert process_of(worker) != process
 
 
-def test_the_converter_crashes_and_the_next_model_is_converted() -> None:
-    broken = small_graph()
-    broken.operations["dense"].weights["kernel"] = np.full((16, 3), np.inf, np.float32)
-    with Worker() as worker:
-        with pytest.raises(ConversionError, match=r"crashed \(SIG\w+\) during the conversion of 'small'") as caught:
-            worker.convert(broken, "int8", "int8", samples=[IMAGES])
-        assert "cuda" not in str(caught.value).lower()
-        assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
-
-
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_weights_that_are_not_finite_are_refused_by_the_layers_name(value: float, worker: Worker, tmp_path) -> None:
     image = Input((4, 4, 1), name="image")
@@ -146,10 +143,8 @@ def test_weights_that_are_not_finite_are_refused_by_the_layers_name(value: float
 
 
 def test_a_fault_in_the_worker_is_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
-    graph = small_graph()
-    graph.operations["dense"].attributes["nonsense"] = 1
     with pytest.raises(ConversionError, match=r"layer 'dense' \(dense\)"):
-        worker.convert(graph, "float32")
+        worker.convert(broken_graph(), "float32")
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
 
