@@ -1,4 +1,4 @@
-"""How good outputs are against targets: accuracies, overlap of regions, errors of regression, or a user's own measure."""
+"""How good outputs are against targets: accuracies, overlap of regions, errors of regression, or a user's metric."""
 
 from __future__ import annotations
 

@@ -103,10 +103,10 @@ class Evaluation:
 
         Returns:
             For each judgement, the export's metric first: `output`, `name`, `higher_is_better`, `float` and `file`
-            (the values of model and file), `samples`, `decides`, `unit` ("points" for shares, else "": the metric's own),
-            and in that unit `drop`, by how much the file is worse, with its paired 95 % interval `low` to `high`,
-            None where the samples do not tell it. `lost` and `won` are on how many samples only the model and only
-            the file was right, where each sample is one answer.
+            (the values of model and file), `samples`, `decides`, `unit` ("points" for shares, else "", which is the
+            metric's own), and in that unit `drop`, by how much the file is worse, with its paired 95 % interval `low`
+            to `high`, None where the samples do not tell it. `lost` and `won` are on how many samples only the model
+            and only the file was right, where each sample is one answer.
         """
         return [self._row(*each) for each in zip(self.judgements, before, after, strict=True)]
 
