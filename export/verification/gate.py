@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from export.errors import GateError
 from export.options import INTEGER_MODES
 from export.tflite_file.audit import Audit
+from export.verification.output_errors import PartError
 from export.verification.parity import Parity
 
 GRAPH_PARITY = 1e-4  # a mistake makes more; Keras's own float32 is up to 1.9e-5 from float64 (ResNet50 on photos)
 FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
-LEAST_SQNR_DB = 10.0
+LEAST_SQNR_DB = 10.0  # of what a softmax takes: it keeps ranks, and the distribution it gives is judged too
+GREATEST_ERROR = 0.1  # of a value's deviation: an SQNR of 20 dB
+GREATEST_LABELLED_ERROR = 0.5  # where a metric decides how good the file is: less than 3/4 of the variance is left
+GREATEST_TOTAL_VARIATION = 0.05  # mean over samples, between the distributions of model and file
+FEW_VALUES = 4  # of a column that is off by more than GREATEST_ERROR
 LEAST_AGREEMENT = 0.95
 FORGIVEN = 1  # of few images one tells nothing
+MAX_DROP_POINTS = 1.0
+MAX_DROP_SHARE = 0.01  # of the model's value, for metrics with a unit of their own
 
 
 def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: Parity, graph_error: float) -> list[str]:
@@ -41,27 +49,103 @@ def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: P
 
 
 def accuracy_faults(
-    mode: str, parity: Parity, drop: dict[str, float] | None, max_drop: float, min_sqnr: float | None
+    mode: str,
+    parity: Parity,
+    metrics: Sequence[Mapping[str, Any]],
+    max_drop: float | None,
+    min_sqnr: float | None,
+    io: str = "float32",
 ) -> list[str]:
-    """What a quantized file lost too much of: accuracy where there are labels, else agreement; and SQNR."""
+    """What a file lost too much of: of metrics where there are targets, else agreement and SQNR; and whole outputs.
+
+    Args:
+        metrics: what `export.verification.metrics.Evaluation.compare` gives; empty without targets.
+        max_drop: in points, or in a metric's own unit; None for `MAX_DROP_POINTS` or `MAX_DROP_SHARE`.
+        io: the file's type of outputs, which what may mend it depends on.
+    """
+    labelled = {row["output"] for row in metrics}
+    faults = output_faults(parity.outputs, labelled, min_sqnr, io)
     if mode in FLOAT_PARITY:
-        return []
-    faults = []
-    if drop and drop["points"] > max_drop + 1e-9:
-        interval = f"95 % interval {drop['low']:.2f} to {drop['high']:.2f}"
-        faults.append(f"accuracy fell by {drop['points']:.2f} points ({interval}, limit {max_drop:g})")
-    least = least_sqnr_db(drop is not None, min_sqnr)
+        return faults
+    faults += [fault for row in metrics if (fault := _metric_fault(row, max_drop))]
+    least = least_sqnr_db(bool(labelled), min_sqnr)
     if least is not None and parity.sqnr_db is not None and parity.sqnr_db < least:
         faults.append(f"the logits' SQNR is {parity.sqnr_db:.1f} dB (least {least:g})")
     agreement = parity.agreement_where_sure
     missed = round(parity.sure * (1 - agreement)) if agreement is not None else 0
-    if drop is None and agreement is not None and missed > max(FORGIVEN, (1 - LEAST_AGREEMENT) * parity.sure):
+    if not labelled and agreement is not None and missed > max(FORGIVEN, (1 - LEAST_AGREEMENT) * parity.sure):
         faults.append(f"it agrees with the float model on {agreement:.1%} of what that is sure of (least 95 %)")
     return faults
 
 
+def _metric_fault(row: Mapping[str, Any], max_drop: float | None) -> str | None:
+    limit = max_drop if max_drop is not None else greatest_drop(row)
+    if not row["decides"] or row["drop"] <= limit + 1e-9:
+        return None
+    form, unit = (".2f", " points") if row["unit"] == "points" else (".3g", "")
+    interval = "" if row["low"] is None else f"95 % interval {row['low']:{form}} to {row['high']:{form}}, "
+    accuracy = row["name"].endswith("accuracy")
+    what = "accuracy" if accuracy else f"{row['name']} of {row['output']!r}"
+    verb = "fell" if row["higher_is_better"] else "rose"
+    return f"{what} {verb} by {row['drop']:{form}}{unit} ({interval}limit {limit:g})"
+
+
+def greatest_drop(row: Mapping[str, Any]) -> float:
+    """The drop of a metric that is let pass where nobody said one, in its unit."""
+    return MAX_DROP_POINTS if row["unit"] == "points" else MAX_DROP_SHARE * abs(row["float"])
+
+
+def output_faults(
+    errors: Sequence[PartError], labelled: Collection[str] = (), min_sqnr: float | None = None, io: str = "float32"
+) -> list[str]:
+    """Outputs, and columns of them, that a file has lost though other measures may look well.
+
+    Args:
+        labelled: outputs that a metric decides on.
+        min_sqnr: what the user asks of values, in dB.
+    """
+    faults = []
+    for error in errors:
+        if fault := _output_fault(error, error.output in labelled, min_sqnr):
+            siblings = any(other.output == error.output and other is not error for other in errors)
+            faults.append(f"{fault}; {_mend(error, siblings, io)}")
+    return faults
+
+
+def _output_fault(error: PartError, labelled: bool, min_sqnr: float | None) -> str | None:
+    name = f"output {error.output!r}" + ("" if error.column is None else f", column {error.column},")
+    if error.empty:
+        return f"{name} has probabilities that are all zero in {error.empty:.0%} of the samples"
+    if error.constant:
+        return f"{name} varies in the model and is constant in the file"
+    if error.total_variation is not None:
+        if error.total_variation <= GREATEST_TOTAL_VARIATION:
+            return None
+        return (
+            f"{name} gives other classes {error.total_variation:.2g} of the probability (mean total variation, "
+            f"limit {GREATEST_TOTAL_VARIATION})"
+        )
+    limit = GREATEST_ERROR if min_sqnr is None else 10 ** (-min_sqnr / 20)
+    if labelled and min_sqnr is None:
+        limit = GREATEST_ERROR if error.values <= FEW_VALUES else GREATEST_LABELLED_ERROR
+    if error.relative_error <= limit:
+        return None
+    of = "its own deviation" if error.varies else "its greatest value, from which it does not move in the model"
+    few = f", with {error.values} different values left" if error.values <= FEW_VALUES else ""
+    return f"{name} is off by {error.relative_error:.2g} of {of} (limit {limit:.2g}){few}"
+
+
+def _mend(error: PartError, siblings: bool, io: str) -> str:
+    """What may help."""
+    if error.part.kind == "softmax" and (error.empty or error.constant):
+        return "try --logits" + ("" if io == "float32" else ", or --io float32, which computes it in float")
+    if siblings and io != "float32":
+        return "try --io float32, which joins it in float, or make it an output of its own"
+    return f"try --keep-float {error.part.source}" + ("" if io == "float32" else " with --io float32")
+
+
 def least_sqnr_db(labelled: bool, min_sqnr: float | None) -> float | None:
-    """What the logits' SQNR must reach: what was asked for, or else a floor where no labels tell the accuracy."""
+    """What the logits' SQNR must reach: what was asked for, or else a floor where no targets tell the quality."""
     return min_sqnr if min_sqnr is not None else None if labelled else LEAST_SQNR_DB
 
 

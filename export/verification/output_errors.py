@@ -4,56 +4,112 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from export.verification.output_parts import Part
 
-SURE = 0.5
 GRID = 1 / 256  # between the values that a softmax or sigmoid has in 8 bits (TFLite's 8-bit quantization specification)
 FEWEST_ROWS = 8  # of a column: fewer do not tell how much it varies
 MOST_COLUMNS = 128  # that may each mean something: more are a picture or features, and judged together
-UNVARYING = 1e-4  # of a column's greatest value: float32 itself, summed up in another order, makes a tenth of that
-FEW_VALUES = 4
-MANY_VALUES = 32
-GREATEST_ERROR = 0.1  # of the variation of a value: SQNR 20 dB
-GREATEST_LABELLED_ERROR = 0.5  # where a metric decides on the quality: less than 3/4 of the variance is left
-GREATEST_TOTAL_VARIATION = 0.05  # mean over samples, between the distributions of model and file
+UNVARYING = 1e-5  # of the greatest value: what float32 itself makes when it sums in another order is less
 
 
 @dataclass(frozen=True)
 class PartError:
-    """How a part of an output differs from the model's, over R rows (samples and positions).
+    """How a part of an output differs from the model's, over R rows: samples and positions.
 
     Attributes:
-        output: its name; `columns` are which of its columns, [start, stop); `kind` as `Part` has it.
-        relative_error: RMS of the error over the standard deviation of the model's values about their mean; of
-            columns that are judged singly the worst, which is then `worst_column`. What rounding a probability to
-            8 bits costs is left out. None where nothing varies in the model.
-        deviation: the model's, of that column or of all.
-        values: how many different ones that column has in the file, at most 256.
-        absolute: whether the error is relative to the greatest value, since the model's do not vary.
-        total_variation: mean over rows of half the sum of absolute differences of two distributions.
-        empty: share of rows in which all probabilities are zero in the file.
-        agreement: share of rows with the same first class; `agreement_where_sure` the same among the `sure` rows
-            to which the model gives more than 0.5. `ties`: share in which the file's first class ties with another.
-        kl_divergence: mean of KL(model ‖ file) in nats.
+        output: its name.
+        part: which columns these are, and what.
+        column: the one that is told of: of columns that are judged singly the worst; None where all are one.
+        relative_error: RMS of the error over the standard deviation of the model's values about their mean. What
+            rounding a probability to 8 bits must cost is left out. Where the model's values do not vary (`varies`),
+            over the greatest of them instead.
+        values: how many different ones the column has in the file, or how many different rows the columns have.
+        total_variation: of distributions, the mean over rows of half the sum of absolute differences.
+        empty: of distributions, the share of rows in which all probabilities are zero in the file.
     """
 
     output: str
-    columns: tuple[int, int]
-    kind: str
-    relative_error: float | None
-    deviation: float
-    worst_column: int | None
+    part: Part
+    column: int | None
+    relative_error: float
+    varies: bool
     values: int
-    constant: bool
-    absolute: bool = False
     total_variation: float | None = None
     empty: float = 0.0
-    agreement: float | None = None
-    agreement_where_sure: float | None = None
-    sure: int = 0
-    ties: float | None = None
-    kl_divergence: float | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether the file has lost what varies in the model."""
+        return self.varies and self.values == 1
+
+
+def part_errors(
+    output: str, parts: Sequence[Part], expected: np.ndarray, found: np.ndarray, eight_bits: bool
+) -> list[PartError]:
+    """The error of each part of an output.
+
+    Args:
+        output: its name.
+        expected, found: (N, …) of the model and the file.
+        eight_bits: whether the file computes in 8 bits, in which probabilities are rounded to 1/256.
+    """
+    columns = expected.shape[-1] if expected.ndim > 1 else 1
+    expected, found = (each.reshape(-1, columns).astype(np.float64) for each in (expected, found))
+    return [
+        _error(output, part, expected[:, part.start : part.stop], found[:, part.start : part.stop], eight_bits)
+        for part in parts
+    ]
+
+
+def _error(output: str, part: Part, expected: np.ndarray, found: np.ndarray, eight_bits: bool) -> PartError:
+    if part.kind == "logits":
+        expected, found = softmax(expected), softmax(found)
+    distribution = part.kind in ("softmax", "logits")
+    rounded = part.kind in ("softmax", "probabilities") and eight_bits
+    near = np.clip(np.round(expected / GRID), 0, 255) * GRID if rounded else expected
+    error = np.square(found - near)
+    spread = np.square(expected - middle(expected))
+    alone = part.stop - part.start == 1 and part.start > 0  # one column, of an output of several
+    several = 1 < part.stop - part.start <= MOST_COLUMNS and len(expected) >= FEWEST_ROWS
+    singly = not distribution and (alone or several)
+    axis = 0 if singly else None
+    deviation, noise = (np.sqrt(np.atleast_1d(each.mean(axis=axis))) for each in (spread, error))
+    greatest = np.atleast_1d(np.abs(expected).max(axis=axis))
+    varies = deviation > UNVARYING * greatest
+    if rounded and not distribution:  # a column that stays within a step may be rounded away, but not all of them
+        varies &= (deviation > GRID) | (deviation == deviation.max())
+    scale = np.where(greatest > 0, greatest, greatest.max() or 1.0)
+    relative = noise / np.where(varies, deviation, scale)
+    worst = int(relative.argmax())
+    of_worst = slice(worst, worst + 1) if singly else slice(None)
+    return PartError(
+        output=output,
+        part=part,
+        column=part.start + worst if singly else None,
+        relative_error=float(relative[worst]) if np.isfinite(relative).all() else float("inf"),
+        varies=bool(varies[worst]),
+        values=_count(found[:, of_worst]),
+        total_variation=float(np.abs(found - near).sum(axis=1).mean() / 2) if distribution else None,
+        empty=float((found <= 0).all(axis=1).mean()) if distribution else 0.0,
+    )
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """The mean of each place on the last axis, or where few rows tell none, of all: what variation is about."""
+    rows = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    return rows.mean(axis=0) if len(rows) >= FEWEST_ROWS else rows.mean()
+
+
+def _count(values: np.ndarray) -> int:
+    """How many rows differ; of several columns by their sums with random weights, which is quick."""
+    weights = np.random.default_rng(0).random(values.shape[1]) if values.shape[1] > 1 else np.ones(1)
+    return len(np.unique(values @ weights))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

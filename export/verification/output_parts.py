@@ -1,7 +1,8 @@
-"""What the columns of an output are, as the graph tells it: the classes of a softmax, probabilities, or other values."""
+"""What an output's columns are, as the graph tells it: classes of a softmax, probabilities, or other values."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +26,38 @@ class Part:
     stop: int
     kind: Kind
     source: str
+
+
+@dataclass(frozen=True)
+class DescribedOutput:
+    """An output's name and its parts."""
+
+    name: str
+    parts: list[Part]
+
+    @property
+    def tells_classes(self) -> bool:
+        """Whether all of it is scores of classes, of which there are several."""
+        return len(self.parts) == 1 and self.parts[0].kind in ("softmax", "logits") and self.parts[0].stop > 1
+
+
+def described(graph: Graph, names: Sequence[str], scores: Collection[str]) -> list[DescribedOutput]:
+    """All outputs of a graph.
+
+    Args:
+        names: what the outputs are called, in the graph's order.
+        scores: those that are known to be scores of classes, though no softmax follows.
+    """
+    return [
+        DescribedOutput(name, _as_logits(parts(graph, output)) if name in scores else parts(graph, output))
+        for name, output in zip(names, graph.outputs, strict=True)
+    ]
+
+
+def _as_logits(found: list[Part]) -> list[Part]:
+    if any(part.kind != "values" for part in found):
+        return found
+    return [Part(0, found[-1].stop, "logits", found[-1].source)]
 
 
 def parts(graph: Graph, output: str) -> list[Part]:
