@@ -43,7 +43,7 @@ def as_inputs(value: Any, names: Sequence[str], shapes: Sequence[tuple[int | Non
     """`value` as one sequence of samples for each input of the model.
 
     Args:
-        value: samples (N, …), or a tuple, list or dict of them by input.
+        value: an array of samples (N, …) or `PartImages`, or a tuple, list or dict of them by input.
         names, shapes: of the model's inputs; shapes are without the batch axis.
         what: how messages call the value.
 
@@ -58,14 +58,17 @@ def as_inputs(value: Any, names: Sequence[str], shapes: Sequence[tuple[int | Non
         given = list(value) if isinstance(value, tuple | list) else [value]
     if len(given) != len(names):
         raise InputError(f"{what} has {len(given)} arrays and the model {len(names)} inputs: {', '.join(names)}")
+    if any(isinstance(array, np.ndarray) and array.ndim == 0 for array in given):
+        raise InputError(f"{what} holds single numbers; give arrays with the samples as their first axis")
     if len({len(array) for array in given}) != 1 or not len(given[0]):
         raise InputError(f"{what} needs the same number of samples, at least one, for every input")
     for array, name, shape in zip(given, names, shapes, strict=True):
         found = array[:1].shape[1:]
         fits = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
         if not fits:
-            raise InputError(f"{what} has samples of shape {found} and the input {name!r} takes {tuple(shape)}")
-    return [np.asarray(array) if not isinstance(array, PartImages) else array for array in given]
+            order = "; move the channels to the last axis" if (*found[1:], *found[:1]) == tuple(shape) else ""
+            raise InputError(f"{what} has samples of shape {found} and the input {name!r} takes {tuple(shape)}{order}")
+    return given
 
 
 def first(inputs: Sequence[Images], count: int) -> Inputs:

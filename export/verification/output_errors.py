@@ -58,13 +58,12 @@ def part_errors(
     """
     columns = expected.shape[-1] if expected.ndim > 1 else 1
     expected, found = (each.reshape(-1, columns).astype(np.float64) for each in (expected, found))
-    return [
-        _error(output, part, expected[:, part.start : part.stop], found[:, part.start : part.stop], eight_bits)
-        for part in parts
-    ]
+    return [_error(output, part, expected, found, eight_bits) for part in parts]
 
 
 def _error(output: str, part: Part, expected: np.ndarray, found: np.ndarray, eight_bits: bool) -> PartError:
+    alone = part.stop - part.start == 1 < expected.shape[1]  # of several columns of the output
+    expected, found = (each[:, part.start : part.stop] for each in (expected, found))
     if part.kind == "logits":
         expected, found = softmax(expected), softmax(found)
     distribution = part.kind in ("softmax", "logits")
@@ -72,7 +71,6 @@ def _error(output: str, part: Part, expected: np.ndarray, found: np.ndarray, eig
     near = np.clip(np.round(expected / GRID), 0, 255) * GRID if rounded else expected
     error = np.square(found - near)
     spread = np.square(expected - middle(expected))
-    alone = part.stop - part.start == 1 and part.start > 0  # one column, of an output of several
     several = 1 < part.stop - part.start <= MOST_COLUMNS and len(expected) >= FEWEST_ROWS
     singly = not distribution and (alone or several)
     axis = 0 if singly else None
