@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.client import Worker
+    from export.data.sources import Samples
     from export.errors import CalibrationWarning, ConversionError, GateError, InputError, UnsupportedLayerError
     from export.frontend.builder import register_bridge
     from export.pipeline import export_tflite
@@ -25,6 +26,7 @@ __all__ = [
     "PostTraining",
     "Pruning",
     "Report",
+    "Samples",
     "UnsupportedLayerError",
     "Worker",
     "export_tflite",
@@ -39,6 +41,7 @@ _HOMES = {
     "export_tflite": "pipeline",
     "PostTraining": "quantization.ptq",
     "Report": "report",
+    "Samples": "data.sources",
     "Worker": "client",
 }
 

@@ -100,7 +100,8 @@ class Options:
     keep_float: Sequence[str] = ()
     logits: bool = False
     input_range: tuple[float, float] | None = None
-    max_drop: float = 1.0
+    metric: Any = None
+    max_drop: float | None = None
     min_sqnr: float | None = None
     mixed: bool = False
     layers: bool = False

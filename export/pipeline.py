@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from export.client import Worker
 from export.data.sample_sets import SampleSets
@@ -30,12 +29,18 @@ from export.quiet import quiet_stderr
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
 from export.source import Source
-from export.verification.float_reference import FloatModel, correct_in_keras, float_outputs, share
-from export.verification.gate import refuse
+from export.verification.float_reference import FloatModel, accuracy, float_outputs, observed_in_keras
+from export.verification.free_float import joined_in_float
+from export.verification.gate import MAX_DROP_POINTS, greatest_drop, metric_fault, refuse
 from export.verification.layer_errors import layer_errors
+from export.verification.metrics import Evaluation, model_outputs
+from export.verification.metrics import evaluation as evaluation_of
+from export.verification.parity import keras_outputs
 from export.verification.verify import Verified, convert_and_verify
 from keras_classics.files import replacing
 
+PROBED_SAMPLES = 16
+"""On so many evaluation samples the model itself tells whether an output holds probabilities or scores."""
 INSPECTED_SAMPLES = 8
 """The error of each layer is of so many samples: all of their activations are in memory at once."""
 
@@ -47,7 +52,8 @@ def export_tflite(
     *,
     calibration: Any = None,
     io: str = "int8",
-    evaluation: tuple[Any, np.ndarray] | None = None,
+    evaluation: Any = None,
+    metric: Any = None,
     qat: FineTuning | None = None,
     prune: Pruning | None = None,
     cluster: Clustering | None = None,
@@ -55,7 +61,7 @@ def export_tflite(
     keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: tuple[float, float] | None = None,
-    max_drop: float = 1.0,
+    max_drop: float | None = None,
     min_sqnr: float | None = None,
     mixed: bool = False,
     layers: bool = False,
@@ -72,10 +78,17 @@ def export_tflite(
             out, no data needed); "int8" (integer arithmetic throughout); "int16x8" (the same with
             16-bit activations).
         calibration: representative samples (N, …) in the model's own input range, or a tuple or
-            dict of them by input; needed for the integer modes.
+            dict of them by input; needed for the integer modes. Or a tf.data, grain, torch or Keras dataset or
+            loader, or a generator or generator function, of samples or batches, of which 500 samples are taken
+            (`export.Samples` takes another number).
         io: dtype of an int8 file's inputs and outputs: "int8", "uint8" or "float32". Those of
             int16x8 are int16, or float32 if that is asked for.
-        evaluation: (samples, class numbers): the accuracy of model and file on all of it.
+        evaluation: (samples, targets): how good model and file are on all of it. Samples as for `calibration`; targets
+            (N, …) as Keras's losses take them, of several outputs a list or a dict by the outputs' names. Or a dataset
+            of such pairs, of which 10,000 samples are taken.
+        metric: of what is evaluated; by default what Keras's "accuracy" stands for, or the errors of a regression, as
+            targets and outputs say (`export.verification.metrics.choose`). Or a `keras.metrics.Metric` or its name,
+            or a callable (targets, outputs) → float with an attribute `higher_is_better`, or a dict of these by output.
         qat: fine-tune by TF-MOT's quantization-aware training first.
         prune, cluster: before that, train zeros into the kernels, or reduce each to a few values,
             by TF-MOT; later steps keep them. They make the file compress better, not run faster.
@@ -90,7 +103,8 @@ def export_tflite(
             the all-int8 file.
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, if known; data outside it is refused.
-        max_drop: the accuracy that int8 may lose, in percentage points.
+        max_drop: what a quantized file may lose of the metric: of accuracies and other shares in percentage points
+            (1 by default), of other metrics in their own unit (by default 1 % of the model's value).
         min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
             the accuracy.
         mixed: where an int8 file would lose too much, leave those operations in float that mend it at the
@@ -120,6 +134,7 @@ def export_tflite(
         ptq=ptq,
         keep_float=keep_float,
         logits=logits,
+        metric=metric,
         input_range=input_range,
         max_drop=max_drop,
         min_sqnr=min_sqnr,
@@ -134,7 +149,8 @@ def export_tflite(
         float_model = FloatModel.measured(run)  # 3. check the graph
         cautions = _check_calibration(run)
         structure = compressed(run)  # 5. prune and cluster
-        candidate = quantized(run)  # 4. tune
+        in_float = run.source.keep_float | joined_in_float(run, float_model.outputs)
+        candidate = quantized(run, in_float)  # 4. tune
         candidate = trained(run, candidate)  # 5. quantization-aware training
         changed = structure is not None or candidate.training is not None
         with _new_files(run, changed) as (file, report_file, keras_file):
@@ -167,7 +183,7 @@ def started(
     path: Path,
     options: Options,
     calibration: Any,
-    evaluation: tuple[Any, np.ndarray] | None,
+    evaluation: Any,
     worker: Worker | None,
 ) -> Iterator[Run]:
     """Read the model, fold its graph and check the data; a worker of the run's own ends with it.
@@ -179,10 +195,17 @@ def started(
     with clock("read"):
         source = Source.read(model, options)
     data = SampleSets.checked(source.graph, calibration, evaluation, options.input_range)
+    judged = _evaluation(model, data, options.metric) if data.evaluation else None
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)
-        yield Run(options, path, source, data, worker, clock)
+        yield Run(options, path, source, data, judged, worker, clock)
+
+
+def _evaluation(model: keras.Model, data: SampleSets, metric: Any) -> Evaluation:
+    """How outputs are judged; some of the model's own tell what they are."""
+    outputs = keras_outputs(model, first(data.evaluation, PROBED_SAMPLES))
+    return evaluation_of(data.evaluation, data.targets, metric, model_outputs(model, outputs))
 
 
 def _check_calibration(run: Run) -> list[str]:
@@ -216,12 +239,12 @@ def _save_trained(run: Run, candidate: Candidate, path: Path) -> float | None:
     with run.clock("carry back"):
         try:
             carry_back(candidate.graph, run.source.folds)
-            correct = correct_in_keras(run)
+            found = observed_in_keras(run)
             with quiet_stderr():  # saving imports TensorFlow under every backend, which greets at length
                 model.save(path)
         finally:
             model.set_weights(original)
-    return share(correct)
+    return accuracy(run, found)
 
 
 def _faults(run: Run, verified: Verified) -> list[str]:
@@ -229,7 +252,7 @@ def _faults(run: Run, verified: Verified) -> list[str]:
     faults = [*verified.structural_faults, *(verified.accuracy_faults if run.options.gate else [])]
     if verified.structural_faults or not faults:
         return faults
-    fell = verified.drop is not None and verified.drop["points"] > run.options.max_drop
+    fell = any(metric_fault(row, run.options.max_drop) for row in verified.metrics)
     ways = [
         *(["--qat"] if run.options.mode == "int8" and not run.options.qat else []),
         *(["--mixed"] if run.options.can_mix and not run.options.mixed else []),
@@ -266,10 +289,12 @@ def _report(
         ops=audit.ops,
         fully_integer=audit.fully_integer,
         requantizations=audit.requantizations,
-        float_accuracy=share(float_model.correct),
-        accuracy=share(verified.correct),
+        float_accuracy=accuracy(run, float_model.observed),
+        accuracy=accuracy(run, verified.observed),
+        metric=verified.metrics[0] if verified.metrics else None,
+        metrics=verified.metrics,
         drop=verified.drop,
-        evaluated=len(float_model.correct),
+        evaluated=len(data.evaluation[0]) if data.evaluation else 0,
         parity=verified.parity.as_json() | {"compared_on": data.compared_on},
         calibration=data.calibration_record,
         input_range=list(options.input_range) if options.input_range else None,
@@ -283,12 +308,19 @@ def _report(
         sparsity=audit.sparsity,
         values_per_channel=audit.values_per_channel,
         warnings=warnings,
-        gate=GateRecord(not verified.accuracy_faults, verified.accuracy_faults, options.max_drop, options.gate),
+        gate=_gate_record(options, verified),
         keras_model=keras_model,
         keras_accuracy=keras_accuracy,
         versions=run.worker.versions | versions(),
         seconds=run.clock.seconds,
     )
+
+
+def _gate_record(options: Options, verified: Verified) -> GateRecord:
+    max_drop = options.max_drop
+    if max_drop is None:
+        max_drop = greatest_drop(verified.metrics[0]) if verified.metrics else MAX_DROP_POINTS
+    return GateRecord(not verified.accuracy_faults, verified.accuracy_faults, max_drop, options.gate)
 
 
 def _layer_errors(run: Run, candidate: Candidate, file: Path) -> dict[str, Any]:

@@ -51,7 +51,11 @@ class Report:
         ops: operator name → count; `fully_integer`: no float tensor at all;
             `requantizations`: QUANTIZE or DEQUANTIZE operators inside the graph.
         float_accuracy, accuracy: of the float model and of the file, on all of the evaluation
-            data, in [0, 1]; None without labels. `evaluated` is how many samples that was.
+            data, in [0, 1]; None where that is not the metric. `evaluated` is how many samples that was.
+        metric: the metric that decides: `output` (of the model), `name`, `float` and `file` (the values of model and
+            file), `drop` with its paired 95 % interval `low` to `high` in `unit` ("points", or "": the metric's own)
+            and `samples`; `metrics` has those of all outputs (`export.verification.metrics.Evaluation.compare`).
+            None and empty without targets.
         drop: by how many percentage points accuracy fell, the 95 % interval of that (paired: the
             same samples), and on how many samples only the model or only the file was right.
         parity: how the outputs differ (`export.verification.parity.Parity`).
@@ -89,7 +93,9 @@ class Report:
     requantizations: int
     float_accuracy: float | None
     accuracy: float | None
-    drop: dict[str, float] | None
+    metric: dict[str, Any] | None
+    metrics: list[dict[str, Any]]
+    drop: dict[str, Any] | None
     evaluated: int
     parity: dict[str, Any]
     calibration: CalibrationRecord | None

@@ -12,6 +12,7 @@ from export.client import Worker
 from export.data.sample_sets import SampleSets
 from export.options import Options
 from export.source import Source
+from export.verification.metrics import Evaluation
 
 
 class Clock:
@@ -33,11 +34,13 @@ class Run:
 
     Attributes:
         path: where the file goes once it has passed all checks.
+        evaluation: how good outputs are measured; None without targets.
     """
 
     options: Options
     path: Path
     source: Source
     data: SampleSets
+    evaluation: Evaluation | None
     worker: Worker
     clock: Clock

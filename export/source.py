@@ -25,7 +25,7 @@ class Source:
         graph: with batch normalization folded.
         folds: lead trained weights back to the model's variables.
         normalization: the first one, as it was before it was folded.
-        softmax_cut: whether the graph ends in logits where the model has a softmax.
+        cut: for each output whether the graph gives the logits of it, where the model has a softmax.
         keep_float: operations that the user wants in float.
     """
 
@@ -33,7 +33,7 @@ class Source:
     graph: Graph
     folds: Sequence[Fold]
     normalization: FirstNormalization | None
-    softmax_cut: bool
+    cut: Sequence[bool]
     keep_float: frozenset[str]
 
     @classmethod
@@ -46,7 +46,9 @@ class Source:
         graph = read_graph(model)
         normalization = first_normalization(graph)
         folds = simplify(graph)
-        softmax_cut = options.logits and cut_softmax(graph)
+        cut = [options.logits and graph.logits(name) != name for name in graph.outputs]
+        if any(cut):
+            cut_softmax(graph)
         homes = {name: fold.operation.name for fold in folds for name in fold.absorbed}
         keep_float = float_operations(graph, options.keep_float, homes)
-        return cls(model, graph, folds, normalization, softmax_cut, keep_float)
+        return cls(model, graph, folds, normalization, cut, keep_float)

@@ -89,7 +89,13 @@ def parser() -> argparse.ArgumentParser:
     quantization.add_argument("--io", choices=IO_TYPES, default="int8", help="type of in- and output")
     quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
     quantization.add_argument(
-        "--max-drop", type=float, default=1.0, metavar="POINTS", help="accuracy that int8 may lose (default 1.0)"
+        "--metric", metavar="NAME", help="what counts of a model, of keras.metrics (default as labels and outputs say)"
+    )
+    quantization.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="accuracy that int8 may lose (default 1.0 points), or so much of another metric in its own unit",
     )
     quantization.add_argument("--no-gate", action="store_true", help="ship a file that lost more, and say so")
     quantization.add_argument("--layers", action="store_true", help="show the error of each layer, worst marked")

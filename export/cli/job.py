@@ -81,6 +81,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         ptq=chosen.ptq,
         keep_float=chosen.keep_float,
         logits=chosen.logits,
+        metric=chosen.metric,
         input_range=input_range.limits,
         max_drop=chosen.max_drop,
         min_sqnr=chosen.min_sqnr,

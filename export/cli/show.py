@@ -77,13 +77,10 @@ def show_mixed(tried: Mapping[str, Any]) -> None:
 def show(report: Report) -> None:
     """Print what was exported."""
     table = Table(show_header=False, box=None)
-    if report.accuracy is not None and report.float_accuracy is not None:
-        table.add_row(
-            "accuracy", f"{report.accuracy:.2%} of {report.evaluated} test images, float {report.float_accuracy:.2%}"
-        )
-    if report.drop and report.mode not in FLOAT_PARITY:
-        interval = f"95 % interval {report.drop['low']:.2f} to {report.drop['high']:.2f}"
-        table.add_row("", f"a drop of {report.drop['points']:.2f} points ({interval})")
+    for row in report.metrics:
+        table.add_row(*_metric(row))
+        if row["decides"] and report.mode not in FLOAT_PARITY:
+            table.add_row("", _drop(row, report.gate["max_drop"]))
     if report.qat and report.qat["ptq_accuracy"] is not None:
         table.add_row("", f"{report.qat['ptq_accuracy']:.2%} without quantization-aware training")
     parity = report.parity
@@ -116,3 +113,21 @@ def show(report: Report) -> None:
     table.add_row("file", report.path)
     table.add_row("report", str(Path(report.path).with_suffix(".json")))
     Console().print(table)
+
+
+def _metric(row: Mapping[str, Any]) -> tuple[str, str]:
+    """A metric's name, and its values of file and model."""
+    accuracy = row["name"].endswith("accuracy")
+    form = ".2%" if row["unit"] == "points" else ".4g"
+    name = "accuracy" if accuracy else row["name"].replace("_", " ")
+    return name, f"{row['file']:{form}} of {row['samples']} test samples, float {row['float']:{form}}"
+
+
+def _drop(row: Mapping[str, Any], limit: float) -> str:
+    """By how much it got worse, and whether so few samples can show that."""
+    form, unit = (".2f", " points") if row["unit"] == "points" else (".3g", "")
+    worse = "a drop of" if row["higher_is_better"] else "a rise of"
+    if row["low"] is None:
+        return f"{worse} {row['drop']:{form}}{unit}; nothing tells how sure that is"
+    few = "; too few samples to show the limit" if (row["high"] - row["low"]) / 2 > limit else ""
+    return f"{worse} {row['drop']:{form}}{unit} (95 % interval {row['low']:{form}} to {row['high']:{form}}{few})"

@@ -11,13 +11,13 @@ import numpy as np
 from export.data.samples import (
     Images,
     Inputs,
-    as_inputs,
     check_calibration,
     check_range,
     digest,
     first,
     sample_digests,
 )
+from export.data.sources import MOST_CALIBRATION_SAMPLES, MOST_EVALUATION_SAMPLES, read
 from export.errors import InputError
 from export.ir.graph import Graph
 from export.record import Record
@@ -42,14 +42,14 @@ class SampleSets:
 
     Attributes:
         calibration: set ranges and tune; empty where none were given.
-        evaluation, labels: measure accuracy; empty and None where none were given.
+        evaluation, targets: measure how good the model is; empty and None where none were given.
         compared: samples on which file and float model are compared; always some.
         compared_on: which samples these are.
     """
 
     calibration: Inputs
     evaluation: Sequence[Images]
-    labels: np.ndarray | None
+    targets: Any
     compared: Inputs
     compared_on: str
 
@@ -58,7 +58,7 @@ class SampleSets:
         cls,
         graph: Graph,
         calibration: Any,
-        evaluation: tuple[Any, np.ndarray] | None,
+        evaluation: Any,
         input_range: tuple[float, float] | None,
     ) -> SampleSets:
         """What was given, as arrays by input.
@@ -69,22 +69,20 @@ class SampleSets:
         shapes = [graph.operations[name].shape for name in graph.inputs]
         calibrating: Inputs = []
         evaluating: list[Images] = []
-        labels = None
+        targets = None
         if calibration is not None:
-            samples = as_inputs(calibration, graph.inputs, shapes, "calibration")
+            samples, _ = read(calibration, graph.inputs, shapes, "calibration", MOST_CALIBRATION_SAMPLES)
             calibrating = first(samples, len(samples[0]))
             check_calibration(calibrating, input_range)
         if evaluation is not None:
-            evaluating = as_inputs(evaluation[0], graph.inputs, shapes, "evaluation")
-            labels = np.asarray(evaluation[1])
-            if len(labels) != len(evaluating[0]):
-                raise InputError(f"evaluation has {len(evaluating[0])} samples and {len(labels)} labels")
+            most = MOST_EVALUATION_SAMPLES
+            evaluating, targets = read(evaluation, graph.inputs, shapes, "evaluation", most, pairs=True)
             for array in first(evaluating, COMPARED_SAMPLES):
                 check_range(array, input_range, "evaluation")
         if calibrating and evaluating:
             _check_disjoint(calibrating, evaluating)
         compared, compared_on = _compared(graph, calibrating, evaluating)
-        return cls(calibrating, evaluating, labels, compared, compared_on)
+        return cls(calibrating, evaluating, targets, compared, compared_on)
 
     @property
     def calibration_record(self) -> CalibrationRecord | None:

@@ -63,10 +63,10 @@ def read(
         if pairs:
             raise InputError(f"{what} is {type(source).__name__}; give (samples, targets), or a dataset of such pairs")
         return as_inputs(_in_memory(source, what), names, shapes, what), None
-    inputs, targets = _collected(_elements(source, what), names, shapes, what, most)
+    collected, targets = _collected(_elements(source, what), names, shapes, what, most)
     if pairs and targets is None:
         raise InputError(f"{what} gives samples without targets; let each element be a tuple (samples, targets)")
-    return as_inputs(inputs, names, shapes, what), targets
+    return as_inputs(collected, names, shapes, what), targets
 
 
 def _streams(source: Any) -> bool:
@@ -167,8 +167,8 @@ def _parted(element: Any, names: Sequence[str], what: str) -> tuple[list[np.ndar
             raise InputError(
                 f"{what} gives tuples of {len(element)} and the model has {len(names)} inputs: {', '.join(names)}"
             )
-        rest = element[len(names) :]  # targets, and perhaps weights of the samples
-        return [_array(each, what) for each in element[: len(names)]], rest[0] if rest else None
+        beside = element[len(names) :]  # targets, and perhaps weights of the samples
+        return [_array(each, what) for each in element[: len(names)]], beside[0] if beside else None
     if isinstance(element, Mapping):
         if missing := [name for name in names if name not in element]:
             raise InputError(

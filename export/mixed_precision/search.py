@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class FloatSet(Record):
     operations: list[str]
     sqnr_db: float | None
     agreement_where_sure: float | None
-    drop: dict[str, float] | None
+    drop: dict[str, Any] | None
     latency: latency.LatencyRatio | None
     predicted: Prediction | None
     passed: bool
@@ -123,7 +124,7 @@ def _tradeoff(run: Run, candidate: QuantizedCandidate, seconds: float) -> Tradeo
 
 def _missing_db(run: Run, verified: Verified) -> float:
     """By how much the SQNR falls short of what is asked; 0 or less if it does not."""
-    least = least_sqnr_db(verified.drop is not None, run.options.min_sqnr)
+    least = least_sqnr_db(bool(verified.metrics), run.options.min_sqnr)
     sqnr_db = verified.parity.sqnr_db
     return 0.0 if least is None or sqnr_db is None else least - sqnr_db
 

@@ -23,7 +23,7 @@ from export.quantization.scales import Ranges, quantized_tensors
 from export.record import Record
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter
-from export.verification.float_reference import correct, share
+from export.verification.float_reference import accuracy, observed
 
 LONGER_IN_DISTILLATION = 4
 """Distillation learns channels for at most this many times the steps of post-training quantization.
@@ -42,7 +42,7 @@ class TrainingRecord(Record):
     """Quantization-aware training.
 
     Attributes:
-        ptq_accuracy: of the int8 file of the same model without it, in [0, 1]; None without labels.
+        ptq_accuracy: of the int8 file of the same model without it, in [0, 1]; None where that is not the metric.
         epochs, distilled: how long, and whether on the float model's outputs alone.
         history: the mean loss of each epoch.
     """
@@ -133,9 +133,13 @@ def compressed(run: Run) -> dict[str, Any] | None:
         return sparsity.give_structure(run.source.graph, run.worker, prune, cluster)
 
 
-def quantized(run: Run) -> Candidate:
-    """The source's graph tuned for int8 with ranges of ours; other modes take it as it is."""
-    graph, options, keep_float = run.source.graph, run.options, run.source.keep_float
+def quantized(run: Run, keep_float: frozenset[str]) -> Candidate:
+    """The source's graph tuned for int8 with ranges of ours; other modes take it as it is.
+
+    Args:
+        keep_float: operations that stay in float.
+    """
+    graph, options = run.source.graph, run.options
     if not options.sets_ranges:
         return FloatCandidate(graph, graph)
     if options.ptq == "plain" and not options.qat:
@@ -215,7 +219,7 @@ def _accuracy(run: Run, candidate: Candidate) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "post-training.tflite"
         path.write_bytes(converted(run, candidate))
-        return share(correct(run, Interpreter(path).run))
+        return accuracy(run, observed(run, Interpreter(path).run))
 
 
 def converted(run: Run, candidate: Candidate) -> memoryview:

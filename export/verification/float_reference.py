@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from export.data.samples import Inputs, first
 from export.ir.graph import Graph
 from export.run import Run
-from export.verification import accuracy
+from export.verification.metrics import Observed
+from export.verification.output_errors import softmax
 from export.verification.parity import keras_outputs, relative_rms
 
 SELF_CHECKED_SAMPLES = 2
@@ -32,12 +32,12 @@ class FloatModel:
     Attributes:
         graph_error: how far the graph, computed by TensorFlow, is from it under its own backend (relative RMS).
         outputs: the graph's, as it was read.
-        correct: whether it is right on each evaluation sample: bool (N,), empty without labels.
+        observed: what the metrics keep of it on each evaluation sample; empty without targets.
     """
 
     graph_error: float
     outputs: Outputs
-    correct: np.ndarray
+    observed: Observed
 
     @classmethod
     def measured(cls, run: Run) -> FloatModel:
@@ -46,7 +46,7 @@ class FloatModel:
         with run.clock("self-check"):
             error = _graph_error(run, outputs)
         with run.clock("evaluate float"):
-            return cls(error, outputs, correct_in_keras(run))
+            return cls(error, outputs, observed_in_keras(run))
 
 
 def float_outputs(run: Run, graph: Graph) -> Outputs:
@@ -57,36 +57,35 @@ def float_outputs(run: Run, graph: Graph) -> Outputs:
     return Outputs(values[: len(before)], values[len(before) :])
 
 
-def correct_in_keras(run: Run) -> np.ndarray:
-    """Whether the Keras model, as it is now, is right on each evaluation sample: bool (N,), empty without labels."""
-    return correct(run, lambda batch: keras_outputs(run.source.model, batch))
+def observed_in_keras(run: Run) -> Observed:
+    """What the metrics keep of the Keras model, as it is now, on each evaluation sample; empty without targets."""
+    return observed(run, lambda batch: keras_outputs(run.source.model, batch))
 
 
-def correct(run: Run, function: Callable[[Inputs], list[np.ndarray]]) -> np.ndarray:
+def observed(run: Run, function: Callable[[Inputs], list[np.ndarray]]) -> Observed:
     """The same of what gives outputs for a batch of inputs."""
-    if run.data.labels is None:
-        return np.zeros(0, bool)
-    return accuracy.correct(function, run.data.evaluation, run.data.labels)
+    return run.evaluation.observe(function) if run.evaluation else []
 
 
-def share(correct: np.ndarray) -> float | None:
-    """The accuracy; None without labels."""
-    return float(correct.mean()) if len(correct) else None
+def accuracy(run: Run, observed: Observed) -> float | None:
+    """In [0, 1]; None where that is not the metric."""
+    return run.evaluation.accuracy(observed) if run.evaluation else None
 
 
 def _graph_error(run: Run, outputs: Outputs) -> float:
-    """Relative RMS, over the first samples.
+    """Relative RMS over the first samples, of several outputs the worst.
 
     A softmax turns an absolute error of its input into a relative one of its output: where one stands at the
     end, the difference is taken over its greatest input.
     """
-    graph, cut = run.source.graph, run.source.softmax_cut
+    graph = run.source.graph
     samples = first(run.data.compared, SELF_CHECKED_SAMPLES)
     expected = keras_outputs(run.source.model, samples)
     found = [values[:SELF_CHECKED_SAMPLES] for values in outputs.after_softmax]
-    if cut:
-        found = [np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(output))) for output in found]
-    softmax = cut or any(graph.logits(name) != name for name in graph.outputs)
     logits = [values[:SELF_CHECKED_SAMPLES] for values in outputs.before_softmax]
-    greatest = max(float(np.abs(values).max()) for values in logits) if softmax else 1.0
-    return relative_rms(expected, found) / max(1.0, greatest)
+    errors = []
+    for name, cut, wanted, given, scores in zip(graph.outputs, run.source.cut, expected, found, logits, strict=True):
+        error = relative_rms([wanted], [softmax(given) if cut else given])
+        follows = cut or graph.logits(name) != name
+        errors.append(error / max(1.0, float(np.abs(scores).max())) if follows else error)
+    return max(errors)

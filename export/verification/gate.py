@@ -67,7 +67,7 @@ def accuracy_faults(
     faults = output_faults(parity.outputs, labelled, min_sqnr, io)
     if mode in FLOAT_PARITY:
         return faults
-    faults += [fault for row in metrics if (fault := _metric_fault(row, max_drop))]
+    faults += [fault for row in metrics if (fault := metric_fault(row, max_drop))]
     least = least_sqnr_db(bool(labelled), min_sqnr)
     if least is not None and parity.sqnr_db is not None and parity.sqnr_db < least:
         faults.append(f"the logits' SQNR is {parity.sqnr_db:.1f} dB (least {least:g})")
@@ -78,7 +78,8 @@ def accuracy_faults(
     return faults
 
 
-def _metric_fault(row: Mapping[str, Any], max_drop: float | None) -> str | None:
+def metric_fault(row: Mapping[str, Any], max_drop: float | None) -> str | None:
+    """What is wrong where a metric fell by more than is let pass; None if nothing is."""
     limit = max_drop if max_drop is not None else greatest_drop(row)
     if not row["decides"] or row["drop"] <= limit + 1e-9:
         return None

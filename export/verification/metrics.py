@@ -26,6 +26,8 @@ from export.verification.measures import (
 Run = Callable[[Inputs], list[np.ndarray]]
 AUTOMATIC = ("accuracy", "acc")
 R2 = "r2_score"
+OF_CLASSES = ("sparse_categorical_accuracy", "categorical_accuracy")
+"""Measures of outputs of which the greatest on the last axis counts: scores of classes."""
 POINTS = 100.0
 
 
@@ -135,20 +137,23 @@ class Evaluation:
         return row
 
 
+def output_names(model: keras.Model) -> list[str]:
+    """The outputs' names as the user knows them, in the order in which `keras.tree.flatten` has them."""
+    structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if not isinstance(structure, Mapping):
+        return list(model.output_names)
+    return ["/".join(str(part) for part in path) for path, _ in keras.tree.flatten_with_path(structure)]
+
+
 def model_outputs(model: keras.Model, outputs: Sequence[np.ndarray]) -> list[ModelOutput]:
-    """The outputs of a Keras model, in the order in which `keras.tree.flatten` has them.
+    """The outputs of a Keras model.
 
     Args:
         outputs: the model's, (n, …) each, for some samples: they tell probabilities from scores.
     """
-    structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    names = list(model.output_names)
-    if isinstance(structure, Mapping):
-        paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
-        names = ["/".join(str(part) for part in path) for path in paths]
     return [
         ModelOutput(name, tuple(array.shape[1:]), bool(array.min() >= 0 and array.max() <= 1))
-        for name, array in zip(names, outputs, strict=True)
+        for name, array in zip(output_names(model), outputs, strict=True)
     ]
 
 

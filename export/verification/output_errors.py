@@ -109,5 +109,6 @@ def _count(values: np.ndarray) -> int:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # what is not finite stays so
+        powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)

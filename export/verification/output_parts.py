@@ -64,7 +64,7 @@ def parts(graph: Graph, output: str) -> list[Part]:
     """The parts of an output, through reshapes and concatenations, in order."""
     operation = graph.operations[output]
     columns = operation.shape[-1] if operation.shape else 1
-    function = operation.attributes.get("function")
+    function = operation.function
     if function == "softmax":
         return [Part(0, columns, "softmax", output)]
     if function == "sigmoid":

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from export.quantization import sparsity
 from export.quantization.candidates import Candidate, converted
 from export.run import Run
 from export.tflite_file.audit import Audit, audit
 from export.tflite_file.interpreter import Interpreter
-from export.verification.accuracy import paired_drop
-from export.verification.float_reference import FloatModel, Outputs, correct
+from export.verification.float_reference import FloatModel, Outputs, observed
 from export.verification.gate import accuracy_faults, structural_faults
 from export.verification.islands import unexpected_islands
+from export.verification.metrics import OF_CLASSES, Observed, output_names
+from export.verification.output_parts import DescribedOutput, described
 from export.verification.parity import Parity, compare
 
 
@@ -24,8 +24,8 @@ class Verified:
     """A candidate and what was measured on the file that was made of it.
 
     Attributes:
-        correct: whether the file is right on each evaluation sample: bool (N,), empty without labels.
-        drop: of accuracy, as `export.verification.accuracy.paired_drop` gives it; None without labels.
+        observed: what the metrics keep of the file on each evaluation sample; empty without targets.
+        metrics: what got worse, as `export.verification.metrics.Evaluation.compare` tells it; empty without targets.
         structural_faults: why the file must not be shipped, whatever was asked for.
         accuracy_faults: why it lost too much.
     """
@@ -33,10 +33,18 @@ class Verified:
     candidate: Candidate
     audit: Audit
     parity: Parity
-    correct: np.ndarray
-    drop: dict[str, float] | None
+    observed: Observed
+    metrics: list[dict[str, Any]]
     structural_faults: list[str]
     accuracy_faults: list[str]
+
+    @property
+    def drop(self) -> dict[str, Any] | None:
+        """By how many points accuracy fell, between `low` and `high`; None where the metric is no accuracy."""
+        row = self.metrics[0] if self.metrics else None
+        if row is None or not row["name"].endswith("accuracy"):
+            return None
+        return {"points": row["drop"]} | {key: row[key] for key in ("low", "high", "lost", "won") if key in row}
 
     @property
     def passed(self) -> bool:
@@ -55,21 +63,39 @@ def convert_and_verify(
     with run.clock("convert"):
         path.write_bytes(converted(run, candidate))
     with run.clock("verify"):
-        parity = compare(path, run.data.compared, expected.after_softmax, expected.before_softmax)
+        parity = compare(
+            path,
+            run.data.compared,
+            expected.after_softmax,
+            expected.before_softmax,
+            _described(run),
+            eight_bits=run.options.mode == "int8",
+        )
     with run.clock("evaluate"):
-        file_correct = correct(run, Interpreter(path).run)
+        file_observed = observed(run, Interpreter(path).run)
+        metrics = run.evaluation.compare(float_model.observed, file_observed) if run.evaluation else []
     options, file = run.options, audit(path)
-    drop = paired_drop(float_model.correct, file_correct) if run.data.labels is not None else None
     islands = unexpected_islands(candidate.graph, file, candidate.keep_float)
     return Verified(
         candidate,
         file,
         parity,
-        file_correct,
-        drop,
+        file_observed,
+        metrics,
         structural_faults=[
             *structural_faults(options.mode, file, islands, parity, float_model.graph_error),
             *sparsity.faults(path, file, options.prune, options.cluster),
         ],
-        accuracy_faults=accuracy_faults(options.mode, parity, drop, options.max_drop, options.min_sqnr),
+        accuracy_faults=accuracy_faults(
+            options.mode, parity, metrics, options.max_drop, options.min_sqnr, options.file_io
+        ),
     )
+
+
+def _described(run: Run) -> list[DescribedOutput]:
+    """The outputs and what their columns are, as the graph and the metrics tell it."""
+    names = output_names(run.source.model)
+    scores = {name for name, cut in zip(names, run.source.cut, strict=True) if cut}
+    if run.evaluation:
+        scores |= {each.name for each in run.evaluation.judgements if each.measure.name in OF_CLASSES}
+    return described(run.source.graph, names, scores)

@@ -77,10 +77,10 @@ def test_few_values_left_of_many_are_refused_with_labels_too() -> None:
 
 def test_what_does_not_vary_is_compared_by_its_size() -> None:
     still = np.hstack([np.full((40, 1), 5.0), RANDOM.normal(0, 1, (40, 1)), np.zeros((40, 1))])
-    assert not output_faults(errors(still, still + [0.02, 0, 0]))
-    (fault,) = output_faults(errors(still, still + [0.9, 0, 0]))
+    assert not output_faults(errors(still, still + np.array([0.02, 0, 0])))
+    (fault,) = output_faults(errors(still, still + np.array([0.9, 0, 0])))
     assert "off by 0.18 of its greatest value, from which it does not move in the model" in fault
-    assert output_faults(errors(still, still + [0, 0, 1.0]))
+    assert output_faults(errors(still, still + np.array([0, 0, 1.0])))
 
 
 def test_probabilities_below_a_step_vanish_one_by_one_but_not_together() -> None:

@@ -3,27 +3,24 @@
 import numpy as np
 import pytest
 
-from export.verification.accuracy import paired_drop
-from export.verification.parity import relative_rms
+from export.verification.parity import relative_noise, relative_rms
 
 
-def test_relative_rms_is_of_all_outputs_together() -> None:
+def test_relative_rms_is_of_the_worst_output() -> None:
     expected = [np.array([3.0, 4.0]), np.array([[0.0]])]
     assert relative_rms(expected, expected) == 0
     assert relative_rms(expected, [np.array([3.0, 4.5]), np.array([[0.0]])]) == pytest.approx(0.1)
     assert relative_rms(expected, [np.array([3.0, np.nan]), np.array([[0.0]])]) == np.inf
     assert relative_rms([np.zeros(2)], [np.ones(2)]) == np.inf
+    large, small = np.full((4, 2), 1000.0), np.ones((4, 2))
+    assert relative_rms([large, small], [large, 1.1 * small]) == pytest.approx(0.1)
 
 
-def test_a_paired_drop_is_uncertain_only_where_the_two_differ() -> None:
-    before = np.array([True] * 90 + [False] * 10)
-    same = paired_drop(before, before)
-    assert (same["points"], same["low"], same["high"]) == (0, 0, 0)
-    after = before.copy()
-    after[:3], after[90] = False, True
-    drop = paired_drop(before, after)
-    assert drop["points"] == pytest.approx(2.0)
-    assert (drop["lost"], drop["won"]) == (3, 1)
-    half = 1.96 * np.sqrt(4 - 100 * 0.02**2)
-    assert drop["high"] - drop["points"] == pytest.approx(half)
-    assert drop["low"] == pytest.approx(2 - half)
+def test_noise_is_over_what_varies() -> None:
+    values = np.random.default_rng(0).normal(100, 1, (50, 3)) * [1, 10, 1]
+    noise = np.random.default_rng(1).normal(0, 1, (50, 3))
+    expected = np.sqrt(np.square(noise).sum() / np.square(values - values.mean(axis=0)).sum())
+    assert relative_noise([values], [values + noise]) == pytest.approx(expected)
+    assert relative_noise([values], [values + noise]) > 10 * relative_rms([values], [values + noise])
+    few = values[:2]
+    assert relative_noise([few], [few + 1]) == pytest.approx(1 / few.std())
