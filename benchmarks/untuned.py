@@ -31,7 +31,7 @@ from random_weights import live_in
 
 from export import GateError, export_tflite
 from export.tflite_file.interpreter import Interpreter
-from export.verification.accuracy import paired_drop
+from export.verification import intervals
 from keras_classics import weights
 from keras_classics.datasets import data
 from keras_classics.errors import InputError, command_line
@@ -125,7 +125,7 @@ def compare(make: Callable[[], Subject], folder: Path) -> dict[str, Any]:
         measured["accuracy"] = right
         figures["float"] = {"accuracy": float(before.mean())}
         for name in paths:
-            figures[name] |= {"accuracy": float(right[name].mean()), "drop": paired_drop(before, right[name])}
+            figures[name] |= {"accuracy": float(right[name].mean()), "drop": _drop(before, right[name])}
     for quantity, values in measured.items():
         difference = values["ours"].astype(float) - values["converter"]
         error = agreement.standard_error(difference, subject.groups)
@@ -138,6 +138,12 @@ def compare(make: Callable[[], Subject], folder: Path) -> dict[str, Any]:
 
 
 @command_line
+def _drop(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """In points, with its 95 % interval."""
+    low, high = intervals.of_proportions(before, after)
+    return {"points": 100 * float(before.mean() - after.mean()), "low": 100 * low, "high": 100 * high}
+
+
 def main() -> None:
     """Compare all, and write `untuned.md` and `untuned.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -46,28 +46,25 @@ class PartError:
         return self.varies and self.values == 1
 
 
-def part_errors(
-    output: str, parts: Sequence[Part], expected: np.ndarray, found: np.ndarray, eight_bits: bool
-) -> list[PartError]:
+def part_errors(output: str, parts: Sequence[Part], expected: np.ndarray, found: np.ndarray) -> list[PartError]:
     """The error of each part of an output.
 
     Args:
         output: its name.
         expected, found: (N, …) of the model and the file.
-        eight_bits: whether the file computes in 8 bits, in which probabilities are rounded to 1/256.
     """
     columns = expected.shape[-1] if expected.ndim > 1 else 1
     expected, found = (each.reshape(-1, columns).astype(np.float64) for each in (expected, found))
-    return [_error(output, part, expected, found, eight_bits) for part in parts]
+    return [_error(output, part, expected, found) for part in parts]
 
 
-def _error(output: str, part: Part, expected: np.ndarray, found: np.ndarray, eight_bits: bool) -> PartError:
+def _error(output: str, part: Part, expected: np.ndarray, found: np.ndarray) -> PartError:
     alone = part.stop - part.start == 1 < expected.shape[1]  # of several columns of the output
     expected, found = (each[:, part.start : part.stop] for each in (expected, found))
     if part.kind == "logits":
         expected, found = softmax(expected), softmax(found)
     distribution = part.kind in ("softmax", "logits")
-    rounded = part.kind in ("softmax", "probabilities") and eight_bits
+    rounded = part.kind in ("softmax", "probabilities") and bool((found / GRID == np.round(found / GRID)).all())
     near = np.clip(np.round(expected / GRID), 0, 255) * GRID if rounded else expected
     error = np.square(found - near)
     spread = np.square(expected - middle(expected))

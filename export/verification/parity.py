@@ -73,7 +73,6 @@ def compare(
     outputs: Sequence[np.ndarray],
     logits: Sequence[np.ndarray],
     described: Sequence[DescribedOutput],
-    eight_bits: bool = False,
 ) -> Parity:
     """Compare a file with the float model.
 
@@ -81,7 +80,6 @@ def compare(
         samples: (N, …) for each input.
         outputs, logits: the float model's, (N, …) for each output, after and before the softmax.
         described: the name of each output, and its parts.
-        eight_bits: whether the file computes in 8 bits.
     """
     file = Interpreter(path, with_logits=True)
     values = file.run(samples)
@@ -89,7 +87,7 @@ def compare(
     errors = [
         error
         for each, expected, found in zip(described, outputs, found_outputs, strict=True)
-        for error in part_errors(each.name, each.parts, expected, found, eight_bits)
+        for error in part_errors(each.name, each.parts, expected, found)
     ]
     noise = relative_noise(logits, found_logits)
     classes = next((index for index, each in enumerate(described) if each.tells_classes), None)

@@ -69,7 +69,6 @@ def convert_and_verify(
             expected.after_softmax,
             expected.before_softmax,
             _described(run),
-            eight_bits=run.options.mode == "int8",
         )
     with run.clock("evaluate"):
         file_observed = observed(run, Interpreter(path).run)

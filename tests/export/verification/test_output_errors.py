@@ -11,9 +11,9 @@ RANDOM = np.random.default_rng(0)
 GRID = 1 / 256
 
 
-def errors(expected: np.ndarray, found: np.ndarray, *parts: Part, eight_bits: bool = True) -> list[PartError]:
+def errors(expected: np.ndarray, found: np.ndarray, *parts: Part) -> list[PartError]:
     columns = expected.shape[-1] if expected.ndim > 1 else 1
-    return part_errors("o", parts or [Part(0, columns, "values", "layer")], expected, found, eight_bits)
+    return part_errors("o", parts or [Part(0, columns, "values", "layer")], expected, found)
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
