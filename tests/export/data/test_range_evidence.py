@@ -15,7 +15,7 @@ from export.data.range_evidence import derived_range, range_of_photos
 from export.frontend.read import read_graph
 from export.tflite import main
 from export.tflite_file.interpreter import Interpreter
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -125,7 +125,7 @@ def test_photos_reach_a_model_with_a_rescaling_as_it_takes_them(photos: Path, mn
     images = mnist.test.images(slice(50))[:, 2:30, 2:30] * 255
     (found,) = Interpreter(tmp_path / "m-int8.tflite").run([images])
     expected = model.predict(images, verbose=0)
-    assert np.square(found - expected).mean() / expected.var(axis=0).mean() < 0.01
+    assert np.square(found - expected).mean() / expected.var(axis=0).mean() < 0.02  # most of it is the 1/256 of 8 bits
     capsys.readouterr()
 
 

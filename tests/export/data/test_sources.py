@@ -12,7 +12,7 @@ import pytest
 from export import InputError
 from export.data.samples import PartImages
 from export.data.sources import Samples, read
-from keras_classics.parts import Dataset
+from keras_classics.datasets.parts import Dataset
 
 COUNT = 10
 IMAGES = np.arange(COUNT * 12, dtype=np.float32).reshape(COUNT, 2, 3, 2)
