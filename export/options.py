@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from export.data.samples import InputRanges
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
@@ -99,7 +100,7 @@ class Options:
     ptq: Literal["tuned", "plain"] | PostTraining = "tuned"
     keep_float: Sequence[str] = ()
     logits: bool = False
-    input_range: tuple[float, float] | None = None
+    input_range: InputRanges = None
     metric: Any = None
     max_drop: float | None = None
     min_sqnr: float | None = None

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import keras
 
 from export.client import Worker
 from export.data.sample_sets import SampleSets
-from export.data.samples import first
+from export.data.samples import InputRanges, first
 from export.errors import CalibrationWarning, InputError
 from export.mixed_precision.latency import latency_ratio
 from export.mixed_precision.search import MixedPrecision, search
@@ -60,7 +60,7 @@ def export_tflite(
     ptq: Literal["tuned", "plain"] | PostTraining = "tuned",
     keep_float: Sequence[str] = (),
     logits: bool = False,
-    input_range: tuple[float, float] | None = None,
+    input_range: InputRanges = None,
     max_drop: float | None = None,
     min_sqnr: float | None = None,
     mixed: bool = False,
@@ -102,7 +102,8 @@ def export_tflite(
             such as `block1_*`. The report says what that costs: the file's latency over that of
             the all-int8 file.
         logits: cut off a softmax at the end.
-        input_range: (low, high) of the model's input, if known; data outside it is refused.
+        input_range: (low, high) of the model's input, or a dict of them by input, if known; data outside it is
+            refused. Without it images are checked against a Rescaling at the input.
         max_drop: what a quantized file may lose of the metric: of accuracies and other shares in percentage points
             (1 by default), of other metrics in their own unit (by default 1 % of the model's value).
         min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
@@ -194,7 +195,7 @@ def started(
     clock = Clock()
     with clock("read"):
         source = Source.read(model, options)
-    data = SampleSets.checked(source.graph, calibration, evaluation, options.input_range)
+    data = SampleSets.checked(source.graph, calibration, evaluation, options.input_range, source.told_ranges)
     judged = _evaluation(model, data, options.metric) if data.evaluation else None
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
@@ -297,7 +298,7 @@ def _report(
         evaluated=len(data.evaluation[0]) if data.evaluation else 0,
         parity=verified.parity.as_json() | {"compared_on": data.compared_on},
         calibration=data.calibration_record,
-        input_range=list(options.input_range) if options.input_range else None,
+        input_range=_input_range(options.input_range),
         layers=_layer_errors(run, candidate, file) if options.layers else None,
         keep_float=_float_layers(run, candidate, file) if candidate.keep_float else None,
         mixed=mixed,
@@ -314,6 +315,12 @@ def _report(
         versions=run.worker.versions | versions(),
         seconds=run.clock.seconds,
     )
+
+
+def _input_range(given: InputRanges) -> list[float] | dict[str, list[float]] | None:
+    if isinstance(given, Mapping):
+        return {name: list(limits) for name, limits in given.items()}
+    return list(given) if given else None
 
 
 def _gate_record(options: Options, verified: Verified) -> GateRecord:

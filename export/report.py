@@ -60,7 +60,7 @@ class Report:
             same samples), and on how many samples only the model or only the file was right.
         parity: how the outputs differ (`export.verification.parity.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
-        input_range: the range of the model's input, where known.
+        input_range: the range of the model's input, or of each by its name, where known.
         layers: the error of each operation's tensor (`export.verification.layer_errors`), if that was asked for.
         keep_float: what stays in float in an int8 file and what it costs; None where nobody asked for any.
         mixed: the sets of operations in float that were tried to win back what all in int8 lost
@@ -99,7 +99,7 @@ class Report:
     evaluated: int
     parity: dict[str, Any]
     calibration: CalibrationRecord | None
-    input_range: list[float] | None
+    input_range: list[float] | dict[str, list[float]] | None
     layers: dict[str, Any] | None
     keep_float: FloatLayers | None
     mixed: MixedPrecision | None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
+from export.data.input_range import InputRange
+from export.data.range_evidence import derived_range
 from export.data.scale_check import FirstNormalization, first_normalization
 from export.frontend.read import read_graph
 from export.ir.graph import Graph
@@ -27,6 +29,7 @@ class Source:
         normalization: the first one, as it was before it was folded.
         cut: for each output whether the graph gives the logits of it, where the model has a softmax.
         keep_float: operations that the user wants in float.
+        told_ranges: by input, the range that a Rescaling at it is made for; None where nothing tells.
     """
 
     model: keras.Model
@@ -35,6 +38,7 @@ class Source:
     normalization: FirstNormalization | None
     cut: Sequence[bool]
     keep_float: frozenset[str]
+    told_ranges: Mapping[str, InputRange | None]
 
     @classmethod
     def read(cls, model: keras.Model, options: Options) -> Source:
@@ -45,9 +49,10 @@ class Source:
         """
         graph = read_graph(model)
         normalization = first_normalization(graph)
+        told_ranges = {name: derived_range(graph, name) for name in graph.inputs}
         folds = simplify(graph)
         cut = [options.logits and graph.logits(name) != name for name in graph.outputs]
         if any(cut):
             cut_softmax(graph)
         keep_float = float_operations(graph, options.keep_float, absorbing_operations(folds))
-        return cls(model, graph, folds, normalization, cut, keep_float)
+        return cls(model, graph, folds, normalization, cut, keep_float, told_ranges)

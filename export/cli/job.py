@@ -13,12 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from export.data.array_files import read_arrays
 from export.data.input_range import InputRange, recorded_range
+from export.data.range_evidence import derived_range, range_of_photos
 from export.data.samples import PartImages, balanced, smooth_images
+from export.data.scale_check import SAMPLES
 from export.errors import InputError
+from export.frontend.read import read_graph
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
 from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
+from export.verification.metrics import output_names
 from keras_classics import preprocessing_for, registry, train, weights
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
@@ -26,6 +31,8 @@ from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
 
 DEFAULT_DATA = "mnist"
+UNIT_RANGE = InputRange.between(0, 1)
+ARRAY_FILES = (".npy", ".npz")
 MOST_CALIBRATION_IMAGES = 500
 FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
 PRUNING_EPOCHS = 4
@@ -40,7 +47,7 @@ class Job:
 
     model: keras.Model
     calibration: Any
-    evaluation: tuple[Any, np.ndarray] | None
+    evaluation: tuple[Any, Any] | None
     options: Options
 
 
@@ -59,18 +66,19 @@ def prepare(chosen: argparse.Namespace) -> Job:
     named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
     refuse_contradictions(chosen, flag)
     _check_sources(chosen, named)
+    input_range: InputRange | None
     if not named:
         model, dataset = _loaded(path, chosen)
         input_range = recorded_range(path)
     elif chosen.weights is None:
         model, dataset = _trained(chosen)
-        input_range = None
+        input_range = UNIT_RANGE
     else:
         model, dataset = _built(chosen)
         input_range = _published_range(chosen)
     if chosen.input_range:
         input_range = InputRange.parse(chosen.input_range)
-    input_range = input_range or InputRange.between(0, 1)
+    input_range = input_range or _found_range(chosen, model, dataset)
     random_weights = named and chosen.weights == "random"
     options = Options(
         mode=chosen.mode,
@@ -82,7 +90,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         keep_float=chosen.keep_float,
         logits=chosen.logits,
         metric=chosen.metric,
-        input_range=input_range.limits,
+        input_range=input_range.limits if input_range else None,
         max_drop=chosen.max_drop,
         min_sqnr=chosen.min_sqnr,
         mixed=chosen.mixed,
@@ -91,7 +99,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         name=chosen.model if named else path.stem,
     )
     calibration = _calibration(chosen, model, dataset, input_range) if chosen.mode in INTEGER_MODES else None
-    return Job(model, calibration, _evaluation(dataset, input_range), options)
+    return Job(model, calibration, _evaluation(model, dataset, input_range), options)
 
 
 def _import(name: str) -> None:
@@ -163,6 +171,28 @@ def _published_range(chosen: argparse.Namespace) -> InputRange | None:
     return InputRange.normalized(preprocessing.mean, preprocessing.std)
 
 
+def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None) -> InputRange | None:
+    """The range that the model's own layers tell; None where no images are read that have to be scaled to it.
+
+    Datasets give images in [0, 1], which a model takes unless its layers tell otherwise. Of photos and a model by
+    others nothing is assumed.
+    """
+    if chosen.weights == "random" and not chosen.calibration:
+        return UNIT_RANGE
+    given = Path(chosen.calibration) if chosen.calibration else None
+    if given is None and dataset is None:
+        return None
+    if given is not None and given.suffix in ARRAY_FILES:
+        return derived_range(read_graph(model), model.inputs[0].name) if len(model.inputs) == 1 else None
+    shape = _image_shape(model)
+    if dataset is not None:
+        pixels, default = dataset.calibration.images(slice(SAMPLES)), UNIT_RANGE
+    else:
+        assert given is not None
+        pixels, default = _folder(given, shape, SAMPLES), None
+    return range_of_photos(read_graph(model), pixels, chosen.model, default)
+
+
 def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     """A model by name, trained here and saved beside the export."""
     entry = registry.entry(chosen.model)
@@ -202,71 +232,68 @@ def _image_shape(model: keras.Model) -> Shape:
 
 
 def _calibration(
-    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange | None
 ) -> Any:
     if chosen.calibration is not None:
         path = Path(chosen.calibration)
-        given = path.suffix in (".npy", ".npz")
-        return _arrays(path) if given else input_range.scale(_folder(path, _image_shape(model)))
+        if path.suffix in ARRAY_FILES:
+            return read_arrays(path)
+        assert input_range is not None  # photos have made it known
+        return input_range.scale(_folder(path, _image_shape(model)))
+    assert input_range is not None
     if dataset:
         positions = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
         return PartImages(dataset.calibration, input_range.scale, positions)
     return input_range.scale(smooth_images(_image_shape(model)))
 
 
-def _arrays(path: Path) -> Any:
-    """Arrays in the model's own range: one, or one for each input by name."""
-    try:
-        found = np.load(path, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else _unnamed({name: found[name] for name in found.files})
-    except (OSError, ValueError, EOFError) as error:
-        if not path.is_file():
-            raise InputError(f"{path} is not a file; check the path") from error
-        raise InputError(f"{path} is not a whole NumPy file of plain arrays; save it again") from error
-
-
-def _unnamed(arrays: dict[str, np.ndarray]) -> Any:
-    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
-
-
-def _folder(folder: Path, shape: Shape) -> np.ndarray:
-    """At most `MOST_CALIBRATION_IMAGES` of a folder, as many of each of its folders, pixels in [0, 1]."""
+def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> np.ndarray:
+    """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
-    chosen = balanced([path.parent for path in files], MOST_CALIBRATION_IMAGES)
+    chosen = balanced([path.parent for path in files], most)
     return np.stack([image_folder.decode(files[index], shape) for index in chosen]).astype(np.float32) / 255
 
 
-def _evaluation(dataset: Dataset | None, input_range: InputRange) -> tuple[Any, np.ndarray] | None:
-    return None if dataset is None else (PartImages(dataset.test, input_range.scale), dataset.test.labels)
+def _evaluation(model: keras.Model, dataset: Dataset | None, input_range: InputRange | None) -> tuple[Any, Any] | None:
+    """Images and classes of the test part; of several outputs, all that tell as many classes have them."""
+    if dataset is None:
+        return None
+    assert input_range is not None
+    labels, classes = dataset.test.labels, len(dataset.class_names)
+    names = output_names(model)
+    shapes = [tuple(each.shape) for each in model.outputs]
+    targets = {name: labels for name, shape in zip(names, shapes, strict=True) if shape[1:] == (classes,)}
+    return PartImages(dataset.test, input_range.scale), targets if len(names) > 1 else labels
 
 
-def _pruning(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Pruning:
+def _pruning(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange | None) -> Pruning:
     training = _training(chosen, dataset, input_range, PRUNING_EPOCHS, learning_rate=PRUNING_LEARNING_RATE)
     block = tuple(chosen.prune_block) if chosen.prune_block else None
     return Pruning(training, **chosen.prune, block=block, schedule=chosen.prune_schedule)
 
 
-def _clustering(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange) -> Clustering:
+def _clustering(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange | None) -> Clustering:
     return Clustering(_training(chosen, dataset, input_range, CLUSTERING_EPOCHS), chosen.cluster)
 
 
 def _quantized_training(
-    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange | None
 ) -> FineTuning:
     if dataset is not None:
         training = _training(chosen, dataset, input_range, chosen.qat_epochs or QAT_EPOCHS)
         return replace(training, distill=chosen.distill)
-    if Path(chosen.calibration).suffix in (".npy", ".npz"):
-        arrays = _arrays(Path(chosen.calibration))
+    if Path(chosen.calibration).suffix in ARRAY_FILES:
+        arrays = read_arrays(Path(chosen.calibration))
         inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
         training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, chosen.seed, distill=True)
         training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
     else:
         photos = _folder(Path(chosen.calibration), _image_shape(model))
+        assert input_range is not None  # photos have made it known
         training = FineTuning.on_photos(input_range.scale(photos), seed=chosen.seed)
     return replace(training, epochs=chosen.qat_epochs or training.epochs)
 
@@ -274,11 +301,12 @@ def _quantized_training(
 def _training(
     chosen: argparse.Namespace,
     dataset: Dataset | None,
-    input_range: InputRange,
+    input_range: InputRange | None,
     epochs: int,
     learning_rate: float | None = None,
 ) -> FineTuning:
     assert dataset is not None  # _check_sources has seen to it
+    assert input_range is not None
     size = min(train.BATCH_SIZE, len(dataset.train))
 
     def batches(epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

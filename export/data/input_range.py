@@ -12,14 +12,20 @@ import numpy as np
 from export.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # of blue, green and red, as keras.applications' `preprocess_input` has it
 
 
 @dataclass(frozen=True)
 class InputRange:
-    """input = pixel · factor + offset, with one factor and offset or one for each channel."""
+    """input = pixel · factor + offset, with one factor and offset or one for each channel.
+
+    Attributes:
+        reversed_channels: whether the model takes blue, green and red in this order.
+    """
 
     factor: tuple[float, ...]
     offset: tuple[float, ...]
+    reversed_channels: bool = False
 
     @classmethod
     def between(cls, low: float, high: float) -> InputRange:
@@ -34,15 +40,18 @@ class InputRange:
 
     @classmethod
     def parse(cls, text: str) -> InputRange:
-        """`imagenet` (torchvision's mean and standard deviation) or `LOW,HIGH`."""
+        """`imagenet` (torchvision's mean and deviation), `caffe` (keras.applications' VGG and ResNet) or `LOW,HIGH`."""
         if text == "imagenet":
             return cls.normalized(IMAGENET_MEAN, IMAGENET_STD)
+        if text == "caffe":
+            return cls((255.0,) * 3, tuple(-mean for mean in CAFFE_MEAN), reversed_channels=True)
         try:
             low, high = (float(number) for number in text.split(","))
         except ValueError:
             low = high = 0.0
         if not low < high:
-            raise InputError(f"--input-range {text!r}: it takes LOW,HIGH such as 0,1 or -1,1 or 0,255, or imagenet")
+            known = "LOW,HIGH such as 0,1 or -1,1 or 0,255, or imagenet or caffe"
+            raise InputError(f"--input-range {text!r}: it takes {known}")
         return cls.between(low, high)
 
     @property
@@ -52,7 +61,8 @@ class InputRange:
         return float(ends.min()), float(ends.max())
 
     def scale(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels in [0, 1] as the model's input, float32."""
+        """Pixels in [0, 1], (…, channels) from red to blue, as the model's input, float32."""
+        pixels = pixels[..., ::-1] if self.reversed_channels else pixels
         return pixels * np.asarray(self.factor, np.float32) + np.asarray(self.offset, np.float32)
 
 

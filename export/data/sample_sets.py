@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from export.data.input_range import InputRange
+from export.data.range_evidence import check_scale
 from export.data.samples import (
     Images,
+    InputRanges,
     Inputs,
     check_calibration,
+    check_names,
     check_range,
     digest,
     first,
+    limits_of,
     sample_digests,
 )
 from export.data.sources import MOST_CALIBRATION_SAMPLES, MOST_EVALUATION_SAMPLES, read
@@ -59,13 +64,19 @@ class SampleSets:
         graph: Graph,
         calibration: Any,
         evaluation: Any,
-        input_range: tuple[float, float] | None,
+        input_range: InputRanges,
+        told_ranges: Mapping[str, InputRange | None],
     ) -> SampleSets:
         """What was given, as arrays by input.
+
+        Args:
+            told_ranges: what a Rescaling says of each input; data is checked against it where no range is given.
 
         Raises:
             InputError: it does not fit the model's inputs or cannot be used.
         """
+        check_names(input_range, graph.inputs)
+        told = {name: None if limits_of(input_range, name) else told_ranges[name] for name in graph.inputs}
         shapes = [graph.operations[name].shape for name in graph.inputs]
         calibrating: Inputs = []
         evaluating: list[Images] = []
@@ -73,12 +84,15 @@ class SampleSets:
         if calibration is not None:
             samples, _ = read(calibration, graph.inputs, shapes, "calibration", MOST_CALIBRATION_SAMPLES)
             calibrating = first(samples, len(samples[0]))
-            check_calibration(calibrating, input_range)
+            check_calibration(calibrating, graph.inputs, input_range)
+            check_scale(told, calibrating, "calibration")
         if evaluation is not None:
             most = MOST_EVALUATION_SAMPLES
             evaluating, targets = read(evaluation, graph.inputs, shapes, "evaluation", most, pairs=True)
-            for array in first(evaluating, COMPARED_SAMPLES):
-                check_range(array, input_range, "evaluation")
+            some = first(evaluating, COMPARED_SAMPLES)
+            for array, name in zip(some, graph.inputs, strict=True):
+                check_range(array, limits_of(input_range, name), "evaluation")
+            check_scale(told, some, "evaluation")
         if calibrating and evaluating:
             _check_disjoint(calibrating, evaluating)
         compared, compared_on = _compared(graph, calibrating, evaluating)

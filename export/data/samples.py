@@ -111,24 +111,44 @@ def sample_digests(inputs: Sequence[Images]) -> set[bytes]:
     }
 
 
-def check_calibration(inputs: Inputs, input_range: tuple[float, float] | None) -> None:
+Limits = tuple[float, float]
+InputRanges = Limits | Mapping[str, Limits] | None
+"""(low, high) of the model's inputs, or by input of those where it is known; None where it is not."""
+
+
+def limits_of(input_range: InputRanges, name: str) -> Limits | None:
+    """(low, high) of one input; None where that is not known."""
+    return input_range.get(name) if isinstance(input_range, Mapping) else input_range
+
+
+def check_names(input_range: InputRanges, names: Sequence[str]) -> None:
+    """Raise InputError where a range is given for an input that is not there."""
+    for name in input_range if isinstance(input_range, Mapping) else ():
+        if name not in names:
+            raise InputError(f"input_range has {name!r}, and the model's inputs are {', '.join(names)}")
+
+
+def check_calibration(inputs: Inputs, names: Sequence[str], input_range: InputRanges) -> None:
     """Refuse samples from which no useful ranges can come.
+
+    Args:
+        names: of the inputs.
 
     Raises:
         InputError: values are not finite, leave `input_range`, do not vary, or are noise where
             the input is an image (neighbouring pixels of photographs and drawings correlate).
     """
-    for array in inputs:
+    for array, name in zip(inputs, names, strict=True):
         if not np.isfinite(array).all():
             raise InputError("the calibration data has values that are not finite; remove those samples")
-        check_range(array, input_range, "calibration")
+        check_range(array, limits_of(input_range, name), "calibration")
         if array.size > 1 and np.ptp(array) == 0:
             raise InputError("the calibration data is constant; give representative samples of the model's input")
-        if _is_image(array) and _neighbour_correlation(array) < 0.1:
+        if is_image(array) and _neighbour_correlation(array) < 0.1:
             raise InputError("the calibration images look like noise; give images such as the model will see")
 
 
-def check_range(array: np.ndarray, input_range: tuple[float, float] | None, what: str) -> None:
+def check_range(array: np.ndarray, input_range: Limits | None, what: str) -> None:
     """Raise InputError where values leave the model's input range by more than a thousandth of it."""
     if input_range is None:
         return
@@ -141,7 +161,8 @@ def check_range(array: np.ndarray, input_range: tuple[float, float] | None, what
         )
 
 
-def _is_image(array: np.ndarray) -> bool:
+def is_image(array: np.ndarray) -> bool:
+    """Whether samples, (N, …), have the shape of images."""
     return array.ndim == 4 and min(array.shape[1:3]) >= 8 and array.shape[3] in (1, 3, 4)
 
 

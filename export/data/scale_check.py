@@ -24,6 +24,10 @@ class FirstNormalization:
     variance: np.ndarray
     before: Graph
 
+    def fits(self, worker: Worker, samples: Inputs) -> bool:
+        """Whether samples, (N, …) for each input, have about the moments that training recorded."""
+        return self.warning(worker, samples) is None
+
     def warning(self, worker: Worker, samples: Inputs) -> str | None:
         """What is wrong if the data's scale is not that of the training data; None if nothing is.
 
@@ -56,11 +60,11 @@ def first_normalization(graph: Graph) -> FirstNormalization | None:
     if not mean.any() and (variance == 1).all():  # as it starts
         return None
     return FirstNormalization(
-        first.name, mean, variance + np.float32(first.attributes["epsilon"]), _up_to(graph, first.inputs[0])
+        first.name, mean, variance + np.float32(first.attributes["epsilon"]), up_to(graph, first.inputs[0])
     )
 
 
-def _up_to(graph: Graph, name: str) -> Graph:
+def up_to(graph: Graph, name: str) -> Graph:
     """A copy of what computes one operation's output, and of all inputs."""
     needed = {name, *graph.inputs}
     for operation in reversed(graph.operations.values()):

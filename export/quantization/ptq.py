@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from export.client import Worker
-from export.data.samples import Inputs, blended
+from export.data.samples import InputRanges, Inputs, blended
 from export.ir.graph import Graph
 from export.quantization.channel_shift import absorbers, shift_channels, shiftable_operations
 from export.quantization.cross_layer_equalization import (
@@ -98,7 +98,7 @@ def tune(
     graph: Graph,
     worker: Worker,
     samples: Inputs,
-    input_range: tuple[float, float] | None,
+    input_range: InputRanges,
     keep_float: Collection[str] = (),
     steps: PostTraining = PostTraining(),
     carried: bool = False,
@@ -109,7 +109,7 @@ def tune(
     Args:
         graph: with batch normalization folded.
         samples: representative inputs, (N, …) each.
-        input_range: of the model's input, if known.
+        input_range: of the model's inputs, if known.
         keep_float: operations that stay in float.
         steps: which steps to take.
         carried: change only weights from which a way leads back to the model's variables.

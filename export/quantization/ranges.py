@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from export.client import Worker
+from export.data.samples import InputRanges, limits_of
 from export.ir.graph import Graph
 from export.quantization.scales import Ranges, feeds_output, of_one_scale, quantized_tensors
 from export.worker.protocol import Observe
@@ -16,7 +17,7 @@ def calibrations(
     graph: Graph,
     worker: Worker,
     samples: Sequence[np.ndarray],
-    input_range: tuple[float, float] | None,
+    input_range: InputRanges,
     keep_float: Collection[str] = (),
 ) -> dict[str, Ranges]:
     """Ranges from representative samples, (N, …) for each input, by the name of the statistic.
@@ -34,8 +35,8 @@ def calibrations(
     for index, name in enumerate(names):
         operation = graph.operations[name]
         fixed = operation.traits.fixed_range
-        if operation.kind == "input" and input_range:
-            means[name] = extremes[name] = input_range
+        if operation.kind == "input" and (limits := limits_of(input_range, name)):
+            means[name] = extremes[name] = limits
         elif fixed:
             means[name] = extremes[name] = fixed
         else:

@@ -47,12 +47,19 @@ class Interpreter:
         logits: for each output of the file the position in `outputs` of what its softmax takes, or its own.
     """
 
-    def __init__(self, path: str | os.PathLike[str], inspect: bool = False, with_logits: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        inspect: bool = False,
+        with_logits: bool = False,
+        delegate: bool = True,
+    ) -> None:
         """Load a file.
 
         Args:
             inspect: every tensor can be read, at the price of speed (no delegate).
             with_logits: what a softmax at the end takes is one more output.
+            delegate: XNNPACK takes over what it can; else the built-in kernels run all.
 
         Raises:
             InputError: it is missing, is not a TFLite file, or uses what the runtime cannot run.
@@ -64,7 +71,7 @@ class Interpreter:
                 raise InputError(f"{path} is not a TFLite file; export it again")
         model, logits = _with_logits(Path(path)) if with_logits else ({"model_path": os.fspath(path)}, {})
         resolvers = interpreter.OpResolverType
-        resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inspect else resolvers.AUTO
+        resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inspect or not delegate else resolvers.AUTO
         try:
             with quiet_stderr():  # it says which delegate it made
                 self._interpreter = interpreter.Interpreter(

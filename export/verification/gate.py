@@ -119,9 +119,7 @@ def _output_fault(error: PartError, labelled: bool, min_sqnr: float | None) -> s
         return f"{name} has probabilities that are all zero in {error.empty:.0%} of the samples"
     if error.constant:
         return f"{name} varies in the model and is constant in the file"
-    if error.total_variation is not None:
-        if error.total_variation <= GREATEST_TOTAL_VARIATION:
-            return None
+    if error.total_variation is not None and error.total_variation > GREATEST_TOTAL_VARIATION:
         return (
             f"{name} gives other classes {error.total_variation:.2g} of the probability (mean total variation, "
             f"limit {GREATEST_TOTAL_VARIATION})"

@@ -139,7 +139,9 @@ class Evaluation:
 
 def output_names(model: keras.Model) -> list[str]:
     """The outputs' names as the user knows them, in the order in which `keras.tree.flatten` has them."""
-    structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if isinstance(model, keras.Sequential):
+        return [model.layers[-1].name]
+    structure = model.output
     if not isinstance(structure, Mapping):
         return list(model.output_names)
     return ["/".join(str(part) for part in path) for path, _ in keras.tree.flatten_with_path(structure)]
