@@ -23,6 +23,7 @@ class Clock:
 
     @contextlib.contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Add the seconds of the context to a step's."""
         started = time.perf_counter()
         yield
         self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - started, 3)

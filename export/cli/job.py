@@ -228,7 +228,7 @@ def _image_shape(model: keras.Model) -> Shape:
             f"{', '.join(str(tuple(each.shape)) for each in model.inputs)}); give --calibration FILE.npz, "
             "or use export_tflite from Python"
         )
-    return shape  # type: ignore[return-value]
+    return shape
 
 
 def _calibration(

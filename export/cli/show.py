@@ -36,6 +36,7 @@ class StepProgress:
         self._progress.stop()
 
     def __call__(self, message: Mapping[str, Any]) -> None:
+        """Show what the worker says: `step`, how many parts of `total` are `done`, and figures."""
         step = message["step"]
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, figures="")

@@ -132,8 +132,10 @@ def _tensors(graph: Graph, home: Mapping[str, int]) -> list[_Tensor]:
         if others:
             size = int(np.prod(graph.operations[name].shape))
             result.append(_Tensor(size, writer, others, name in graph.outputs))
-    for name in set(graph.outputs) - {*graph.consumers()}:
-        result.append(_Tensor(int(np.prod(graph.operations[name].shape)), home.get(name), [], True))
+    result += [
+        _Tensor(int(np.prod(graph.operations[name].shape)), home.get(name), [], True)
+        for name in set(graph.outputs) - {*graph.consumers()}
+    ]
     return result
 
 

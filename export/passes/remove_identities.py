@@ -28,8 +28,8 @@ def remove_identities(graph: Graph) -> list[Fold]:
         source = graph.operations[operation.inputs[0]]
         if operation.kind in REDUCTIONS and all(source.shape[axis - 1] == 1 for axis in operation.attributes["axes"]):
             operation.kind, operation.attributes = "reshape", {}
-        changes_nothing = IDENTITIES.get(operation.kind, lambda operation, source: False)
-        if operation.shape != source.shape or not changes_nothing(operation, source):
+        changes_nothing = IDENTITIES.get(operation.kind)
+        if operation.shape != source.shape or changes_nothing is None or not changes_nothing(operation, source):
             continue
         readers = graph.consumers()[operation.name]
         if source.kind == "input" and (operation.name in graph.outputs or not readers):

@@ -134,7 +134,6 @@ def _in_batches(
     keep_float: Collection[str] = (),
 ) -> list[np.ndarray]:
     """What `result` makes of the operations' outputs, (n, …) each, for all samples, a few at a time."""
-
     if len(samples[0]) <= FEW_SAMPLES and sum(array.nbytes for array in graph.weights().values()) > LARGE_WEIGHTS:
         # TensorFlow keeps what memory it once had, so here each weight becomes a constant only where it is used.
         return _joined(lambda inputs: result(run(graph, inputs, ranges, keep_float)), samples, 1)

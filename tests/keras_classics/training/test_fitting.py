@@ -48,9 +48,10 @@ def test_accuracy_counts_every_image_once(digits: Dataset, count: int, network: 
 
 @pytest.mark.backends
 def test_logits_and_probabilities_are_trained_alike(few_digits: Dataset, network: Callable[..., keras.Model]) -> None:
-    histories = []
-    for activation in ("softmax", None):
-        histories.append(fitting.fit(network(activation), few_digits, epochs=2, learning_rate=1e-3, progress=False))
+    histories = [
+        fitting.fit(network(activation), few_digits, epochs=2, learning_rate=1e-3, progress=False)
+        for activation in ("softmax", None)
+    ]
     np.testing.assert_allclose(histories[0]["val_loss"], histories[1]["val_loss"], rtol=1e-3)
 
 
