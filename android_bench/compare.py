@@ -15,6 +15,7 @@ from android_bench.results import Row, summarize
 from android_bench.stats import Interval, median_ratio, minimum_ratio
 from android_bench.table import milliseconds
 
+# The fewest processes of a side that an interval can be drawn from.
 FEWEST_REPEATS = 3
 Key = tuple[str, str, str, str, int, tuple[int, ...]]
 
@@ -33,6 +34,8 @@ class Comparison:
     """One model in one configuration, before and after.
 
     Attributes:
+        base: the rows before that took part.
+        new: the rows after that took part.
         raw: of the latencies as they were.
         machine: new / base of the yardstick's time; None where the rows have no yardstick of one kind.
         corrected: of the latencies in units of their yardstick, if there is one; the intervals are wider by what
@@ -66,13 +69,23 @@ def key(row: Row) -> Key:
 
 
 def compare(base: Sequence[Row], new: Sequence[Row], max_regression: float) -> list[Comparison]:
-    """Return a comparison for everything that both measured.
+    """Compare everything that both files measured.
 
     Where a file holds several versions of a model or a runtime, the latest counts, and where enough
     repeats are quiet on both sides, only those do. A contended machine moves the median and leaves the
     minimum, so a change must show in both. Where both sides have yardsticks of one kind, the machine's own change
     is left out.
-    Raises InputError where nothing is shared or a side has too few repeats to tell.
+
+    Args:
+        base: the rows before.
+        new: the rows after.
+        max_regression: the share by which the median may become longer.
+
+    Returns:
+        A comparison for each target, model and configuration.
+
+    Raises:
+        InputError: where nothing is shared or a side has too few repeats to tell.
     """
     before, after = _latest(base), _latest(new)
     shared = [each for each in before if each in after]

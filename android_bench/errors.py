@@ -37,6 +37,7 @@ class TerminationError(BaseException):
         self.number = number
 
 
+# What to do where the file system refuses, by the error's number.
 MENDS = {
     errno.ENOSPC: "free some space there or choose another path",
     errno.EDQUOT: "free some space there or choose another path",

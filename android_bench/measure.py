@@ -169,7 +169,7 @@ def measure(
 
 
 def _cool_down(target: Target, limit: float | None) -> None:
-    """Wait until the target is at most `limit` °C; raise TargetLost where it shows no temperature or stays hot."""
+    """Wait until the target is at most `limit` °C; raise TargetLostError where it shows no temperature or stays hot."""
     if limit is None:
         return
     stop = time.monotonic() + LONGEST_COOLDOWN_SECONDS
@@ -260,7 +260,7 @@ def _row(
 def raise_all(failures: Sequence[BaseException]) -> None:
     """Raise one exception for all `failures`, if there are any: the gravest kind with everybody's words.
 
-    What is neither InputError nor Refused is raised as it is.
+    What is neither InputError nor RefusedError is raised as it is.
     """
     for failure in failures:
         if not isinstance(failure, InputError | RefusedError):

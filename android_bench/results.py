@@ -20,6 +20,7 @@ from android_bench.errors import InputError
 from android_bench.output_check import OutputCheck
 from android_bench.stats import percentile, pooled_percentile
 
+# The name of the rows' schema, and the file that describes it.
 SCHEMA = "android_bench.row/2"
 SCHEMA_FILE = Path(__file__).parent / "results.schema.json"
 
@@ -71,7 +72,14 @@ class Row:
     yardstick: Yardstick | None = None
 
     def percentile(self, percent: float) -> float | None:
-        """Return the latency in microseconds below which `percent` % of the samples lie; None where nobody told."""
+        """Return a percentile of the latency.
+
+        Args:
+            percent: which, 0 to 100.
+
+        Returns:
+            The latency in microseconds below which so many percent of the samples lie; None where nobody told.
+        """
         if self.statistics is None:
             return percentile(self.samples_us, percent)
         told: dict[float, float | None] = {

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# The confidence of every interval.
 CONFIDENCE = 0.95
+# Bootstrap samples of an interval, and the seed that draws them, so that the same rows give the same interval.
 DRAWS = 2000
 SEED = 0
+# Quantiles that stand for the samples of one process, so that each process weighs the same.
 BLOCK_POINTS = 51
 Blocks = Sequence[Sequence[float] | np.ndarray]
 
@@ -28,9 +31,15 @@ class Interval:
     high: float
 
     def widened(self, share: float) -> Interval:
-        """Return the interval of a ratio that may also be wrong by `share` of itself, for reasons of its own.
+        """Widen the interval of a ratio that may also be wrong for reasons of its own.
 
         Independent errors add up as squares, and those of a ratio do so in its logarithm.
+
+        Args:
+            share: by how much of itself the ratio may be wrong.
+
+        Returns:
+            An interval around the same estimate.
         """
         below = math.hypot(math.log(self.estimate / self.low), share)
         above = math.hypot(math.log(self.high / self.estimate), share)
@@ -38,12 +47,28 @@ class Interval:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """Return the value below which `percent` % of `samples` lie, linearly interpolated; same unit as the samples."""
+    """Return a percentile.
+
+    Args:
+        samples: at least one.
+        percent: which percentile, 0 to 100.
+
+    Returns:
+        The value below which `percent` % of the samples lie, linearly interpolated, in the samples' unit.
+    """
     return float(np.percentile(np.asarray(samples, np.float64), percent))
 
 
 def pooled_percentile(blocks: Blocks, percent: float) -> float:
-    """Return a percentile over the samples of all blocks, each of which weighs the same, however many it has."""
+    """Return a percentile over the samples of several processes.
+
+    Args:
+        blocks: the samples of each; every block weighs the same, however many samples it has.
+        percent: which percentile, 0 to 100.
+
+    Returns:
+        The percentile, in the samples' unit.
+    """
     if len({len(block) for block in blocks}) == 1:
         return float(np.percentile(np.asarray(blocks, np.float64), percent))
     samples = np.concatenate([np.asarray(block, np.float64) for block in blocks])
@@ -54,7 +79,15 @@ def pooled_percentile(blocks: Blocks, percent: float) -> float:
 
 
 def percentile_interval(blocks: Blocks, percent: float) -> Interval | None:
-    """Return the pooled percentile with its interval, or None for a single block, which cannot tell."""
+    """Return a pooled percentile with its interval.
+
+    Args:
+        blocks: the samples of each process.
+        percent: which percentile, 0 to 100.
+
+    Returns:
+        The interval, in the samples' unit; None for a single block, which cannot tell.
+    """
     if len(blocks) < 2:
         return None
     generator = np.random.default_rng(SEED)
@@ -63,14 +96,30 @@ def percentile_interval(blocks: Blocks, percent: float) -> Interval | None:
 
 
 def median_ratio(base: Blocks, new: Blocks) -> Interval:
-    """Return new / base of the pooled medians. Both need two blocks or more."""
+    """Return how much longer the median became.
+
+    Args:
+        base: the samples of each process before, at least two processes.
+        new: the same after.
+
+    Returns:
+        new / base of the pooled medians, with its interval.
+    """
     generator = np.random.default_rng(SEED)
     draws = [np.median(_resample(_quantiles(blocks), generator), axis=1) for blocks in (new, base)]
     return _interval(pooled_percentile(new, 50) / pooled_percentile(base, 50), draws[0] / draws[1])
 
 
 def minimum_ratio(base: Sequence[float], new: Sequence[float]) -> Interval:
-    """Return new / base of the mean of the blocks' minima, which other programs disturb least. Both need two."""
+    """Return how much longer the shortest inferences became, which other programs disturb least.
+
+    Args:
+        base: the shortest inference of each process before, at least two.
+        new: the same after.
+
+    Returns:
+        new / base of the means of these minima, with its interval.
+    """
     generator = np.random.default_rng(SEED)
     minima = [np.asarray(blocks)[:, None] for blocks in (new, base)]
     draws = [_resample(each, generator).mean(axis=1) for each in minima]

@@ -13,10 +13,15 @@ import numpy as np
 
 from android_bench.results import Row
 
+# A change of the machine's speed by more than this share is worth a word.
 MOVED = 0.05
+# A row is cut into so many windows of at least so many bursts to see whether the machine's speed moved meanwhile.
 WINDOWS = 5
 FEWEST_IN_WINDOW = 4
+# The bursts around a sample whose median is the machine's speed just then.
 NEAREST = 9
+# What the yardstick cannot tell: differences below this share, and this share of the machine's own change. Both were
+# chosen on the pairs at a load of 6 to 10 of benchmarks/idle_comparison.py; docs/bench.md has the table.
 SMALLEST_DIFFERENCE = 0.015
 UNCERTAIN_SHARE = 0.33
 

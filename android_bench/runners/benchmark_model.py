@@ -61,6 +61,7 @@ class Machine:
         device: what the target is.
         emulated: whether its processor is.
         shell: runs a command, within so many seconds or a usual time.
+        run_program: the same for a command that ends in `exec` of what measures.
         place: brings a file there, unless it is there, and returns its absolute path.
         fetch: returns a file's bytes, or None where there is none.
     """
@@ -71,6 +72,7 @@ class Machine:
     device: Device
     emulated: bool
     shell: Callable[[str, float | None], subprocess.CompletedProcess[bytes]]
+    run_program: Callable[[str, float | None], subprocess.CompletedProcess[bytes]]
     place: Callable[[Path], str]
     fetch: Callable[[str], bytes | None]
 
@@ -133,7 +135,7 @@ def run(machine: Machine, program: Program, job: Job) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="android_bench-") as folder:
         command = _command(machine, program, job, job.graph, files, Path(folder))
         before = _conditions(machine, cpus)
-        process = machine.shell(command, job.timeout)
+        process = machine.run_program(command, job.timeout)
         after = _conditions(machine, cpus)
     printed = text(process.stdout + process.stderr)
     if process.returncode:

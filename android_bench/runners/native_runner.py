@@ -18,13 +18,17 @@ from android_bench.document import Document
 from android_bench.errors import InputError
 from android_bench.files import cache_folder
 
+# Where our sources are, and what a bundle's files are called.
 SOURCES = Path(__file__).parent / "native"
 RUNNER = "runner"
 LIBRARY = "libLiteRt.so"
+# The loader and the libraries of Debian's cross C library that the runner and libLiteRt.so are linked to.
 LOADER = "ld-linux-aarch64.so.1"
 LIBRARIES = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1")
+# The cross compiler, and the Debian packages of each compiler with its headers.
 CROSS_COMPILER = "aarch64-linux-gnu-gcc"
 DEBIAN_PACKAGES = {"gcc": "gcc libc6-dev", CROSS_COMPILER: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"}
+# The platform tags that ai-edge-litert's ARM wheels have had, for pip.
 WHEEL_PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28, 31, 34))
 
 

@@ -13,9 +13,12 @@ from android_bench.errors import InputError
 from android_bench.jobs import Job
 from android_bench.processes import text
 
+# The names of the runtimes that are no Python packages.
 NATIVE = "native"
 BENCHMARK_MODEL = "benchmark_model"
+# How TFLite's runtimes say that they lack an operator.
 UNKNOWN_OPERATOR = r"Didn't find op for builtin opcode.*|.*unresolved custom op: .*"
+# How a runtime is had where it is missing.
 INSTALL = {
     NATIVE: "pip install ai-edge-litert and run again",
     "litert": "pip install ai-edge-litert",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import zipfile
 from pathlib import Path
 
 from android_bench.runners import python
 
+# The archive's own entry.
 START = """import sys
 
 from android_bench.runners.python.__main__ import main
@@ -18,6 +18,7 @@ sys.exit(main(sys.argv[1:]))
 """
 # The oldest date that a zip archive can hold; the same for every member, so that the same sources give the same bytes.
 DATE = (1980, 1, 1, 0, 0, 0)
+# The permissions of every member, whatever the sources have here.
 MODE = 0o644
 
 
@@ -26,7 +27,7 @@ def archive() -> bytes:
     """Return the package `android_bench.runners.python` as a zip archive that Python runs (PEP 441).
 
     Members are stored in the order of their names, uncompressed and with one date, so that the bytes depend on
-    nothing but the sources.
+    nothing but the sources. The standard library's `zipapp` would write the date of each file here.
     """
     folder = Path(python.__file__).parent
     root = folder.parent.parent.parent
@@ -40,9 +41,3 @@ def archive() -> bytes:
             member.external_attr = MODE << 16
             file.writestr(member, source)
     return content.getvalue()
-
-
-@functools.cache
-def digest() -> str:
-    """Return the SHA-256 of the archive, by which a board's copy is known."""
-    return hashlib.sha256(archive()).hexdigest()

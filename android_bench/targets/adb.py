@@ -31,6 +31,7 @@ TEMPORARY = "/data/local/tmp"
 CONNECTION_FAILED = 255
 # Android gives its own services the user numbers below this one and apps those above (android_filesystem_config.h).
 FIRST_APP = 10_000
+# The properties that a row is made of.
 PROPERTIES = {
     "model": "ro.product.model",
     "soc": "ro.soc.model",
@@ -41,7 +42,9 @@ PROPERTIES = {
     "qemu": "ro.boot.qemu",
     "old_qemu": "ro.kernel.qemu",
 }
+# What adb says where the device is gone.
 LOST = re.compile(r"device .*not found|device offline|no devices|error: closed|protocol fault|device unauthorized")
+# The states of `adb devices` in which a device cannot be used, and what to do.
 STATES = {
     "authorizing": "accept the question on its screen, then run again",
     "unauthorized": "it does not trust this computer; accept the question on its screen, then run again",
@@ -181,7 +184,7 @@ class AdbTarget(RemoteTarget):
         model, input = self.place(job.model.path), self.place(job.input)
         output = f"{self._folder}/output"
         command = [*bundle.command(runner, job.configuration.delegate), *protocol.arguments(job, model, output, input)]
-        process = self.shell(shlex.join(command), job.timeout)
+        process = self.run_program(f"exec {shlex.join(command)}", job.timeout)
         if b"{" not in process.stdout:
             self._refuse_if_gone()  # adb may end with code 0 and no word when the cable is pulled
         environment = Environment(bundle.version, self.device, self._emulated)
@@ -234,6 +237,7 @@ class AdbTarget(RemoteTarget):
             device=self.device,
             emulated=self._emulated,
             shell=self.shell,
+            run_program=self.run_program,
             place=self.place,
             fetch=self.fetch,
         )

@@ -135,6 +135,7 @@ def _machine(folder: Path) -> Machine:
         device=this_device(),
         emulated=machine.emulated(),
         shell=shell,
+        run_program=shell,
         place=lambda path: str(path.absolute()),
         fetch=fetch,
     )

@@ -66,6 +66,7 @@ class RemoteTarget(Target):
         self._placed: set[str] = set()
         self._cleanups = contextlib.ExitStack()
         self._folder = self._store = ""
+        self._at_work = False
 
     @abc.abstractmethod
     def shell(
@@ -117,6 +118,24 @@ class RemoteTarget(Target):
     def temperature(self) -> float | None:
         """Return the hottest sensor now, in degrees Celsius; None where the target shows none."""
         return sensors.largest(text(self.shell(sensors.TEMPERATURES).stdout))
+
+    def run_program(self, command: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Run a program there that is ended, too, if this run ends before it.
+
+        Args:
+            command: a shell command that ends in `exec`, so that the program takes the shell's place.
+            timeout: seconds; None for `CALL_TIMEOUT`.
+
+        Returns:
+            What it printed and its exit code.
+
+        Raises:
+            TargetLostError: as `shell` does.
+        """
+        self._at_work = True
+        process = self.shell(f"echo $$ > {shlex.quote(self._process_file)}; {command}", timeout)
+        self._at_work = False
+        return process
 
     def place(self, path: Path) -> str:
         """Bring a file there, unless the same content is there.
@@ -178,12 +197,21 @@ class RemoteTarget(Target):
     def _remove_folder(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the run's folder; what already ended the run is worth more than that this fails, too."""
+        """End what still runs there and remove the run's folder.
+
+        What already ended the run is worth more than that this fails, too.
+        """
+        end = f'kill -9 "$(cat {shlex.quote(self._process_file)})"; ' if self._at_work else ""
         try:
-            self.shell(f"rm -rf -- {shlex.quote(self._folder)}", CLEANUP_TIMEOUT)
+            self.shell(f"{end}rm -rf -- {shlex.quote(self._folder)}", CLEANUP_TIMEOUT)
         except InputError:
             if kind is None:
                 raise
+
+    @property
+    def _process_file(self) -> str:
+        """The file there that holds the number of the process that measures."""
+        return f"{self._folder}/process"
 
     def _locate(self, temporary: str) -> tuple[int, str]:
         """Return the number of our user there and the temporary folder's path without links."""

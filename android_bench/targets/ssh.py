@@ -35,6 +35,7 @@ CONNECTION_FAILED = 255
 OLDEST_PYTHON = [3, 8]
 # The oldest glibc that ai-edge-litert 2's wheels load with.
 LITERT_GLIBC = [2, 34]
+# What ssh says where it cannot connect, and what to do.
 REFUSALS = {
     "Permission denied": "it does not take your key; run `ssh-copy-id {host}`",
     "Host key verification failed": "its host key is not known or has changed; run `ssh {host}` once by hand",
@@ -115,7 +116,8 @@ class SshTarget(RemoteTarget):
         assert job.input is not None
         output = f"{self._folder}/output"
         words = protocol.arguments(job, self.place(job.model.path), output, self.place(job.input))
-        process = self.shell(shlex.join([self._python, self.place(self._runner), *words]), job.timeout)
+        command = shlex.join([self._python, self.place(self._runner), *words])
+        process = self.run_program(f"exec {command}", job.timeout)
         return Measurement(protocol.read_document(job, process, self.name), self.fetch_output(output))
 
     def shell(
@@ -179,6 +181,7 @@ class SshTarget(RemoteTarget):
             device=described.device,
             emulated=described.emulated,
             shell=self.shell,
+            run_program=self.run_program,
             place=self.place,
             fetch=self.fetch,
         )

@@ -17,8 +17,10 @@ from typing import Self
 from android_bench.files import cache_folder
 from android_bench.testing.sandbox import Sandbox
 
+# Programs that this machine must have and the Debian packages that have them, and where they are looked for.
 TOOLS = {"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+# Debian 12's Python for ARM and what it is linked to, and the platform tags of its wheels for pip.
 ARM_PACKAGES = (
     *("libc6", "libgcc-s1", "gcc-12-base", "libstdc++6", "libcrypt1", "libtirpc3", "libnsl2"),
     *("zlib1g", "libbz2-1.0", "liblzma5", "libexpat1", "libffi8", "libssl3", "libuuid1"),
@@ -26,6 +28,7 @@ ARM_PACKAGES = (
     *("libpython3.11-minimal", "libpython3.11-stdlib", "python3.11-minimal"),
 )
 ARM_PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
+# How long sshd may take to listen, in seconds.
 START_SECONDS = 10.0
 
 

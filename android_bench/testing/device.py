@@ -16,7 +16,9 @@ from android_bench.testing.connection import Connection
 from android_bench.testing.phone import Faults, Phone
 from android_bench.testing.sandbox import Sandbox
 
+# The features that the device tells a host it has, as adbd names them.
 FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
+# What `getprop` says by default.
 PROPERTIES = {
     "ro.product.name": "testdevice",
     "ro.product.model": "Test Device",
@@ -27,6 +29,7 @@ PROPERTIES = {
     "ro.build.version.sdk": "34",
     "ro.boot.qemu": "1",
 }
+# Programs that this machine must have, and the Debian packages that have them.
 TOOLS = {"adb": "adb", "qemu-aarch64": "qemu-user", "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "gcc": "gcc"}
 
 

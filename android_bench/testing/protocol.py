@@ -12,12 +12,16 @@ from dataclasses import dataclass
 CNXN, AUTH, OPEN, OKAY, CLSE, WRTE = (
     int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"CLSE", b"WRTE")
 )
+# The protocol's version, whose packets have checksums; the most bytes of one packet's payload; and the kind of AUTH
+# packet that holds a token to be signed.
 VERSION = 0x01000000
 MAXIMUM_DATA = 256 * 1024
 AUTH_TOKEN = 1
 
+# The packets of the shell protocol.
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = 0, 1, 2, 3, 4
 
+# The layouts of a packet's header, of a shell packet's and of a file request's.
 HEADER = struct.Struct("<6I")
 SHELL_PACKET = struct.Struct("<BI")
 SYNC_HEADER = struct.Struct("<4sI")

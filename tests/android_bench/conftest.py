@@ -1,6 +1,8 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +51,7 @@ DOCUMENT = {
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory):
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with float32.tflite and int8.tflite of one small network, and dynamic.tflite of a dense layer."""
     for package in ("tensorflow", "tf_keras"):
         pytest.importorskip(package, reason=f"{package} makes the models that these tests measure")
@@ -60,16 +62,16 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture
-def run():
+def run() -> Callable[..., int]:
     """`python -m android_bench run` with some words; gives its exit code."""
     return lambda *words: main(["run", *map(str, words)])
 
 
 @pytest.fixture
-def complaint(capsys):
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Gives the one line of standard error since the last look."""
 
-    def read():
+    def read() -> str:
         (line,) = capsys.readouterr().err.strip().splitlines()
         return line
 
@@ -77,12 +79,12 @@ def complaint(capsys):
 
 
 @pytest.fixture(scope="session")
-def litert():
+def litert() -> None:
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is the reference of every output check")
 
 
 @pytest.fixture(scope="session")
-def old_runtime_python():
+def old_runtime_python() -> Path:
     """The Python of the environment that has tflite-runtime."""
     try:
         return tflite_runtime_python()
@@ -91,11 +93,11 @@ def old_runtime_python():
 
 
 @pytest.fixture
-def double(tmp_path):
+def double(tmp_path: Path) -> Callable[..., Path]:
     """A function that makes a double of benchmark_model: what it prints, writes and returns."""
 
-    def build(text="", output=b"", result=b"", code=0):
-        def escaped(content):
+    def build(text: str = "", output: bytes = b"", result: bytes = b"", code: int = 0) -> Path:
+        def escaped(content: bytes) -> str:
             return "".join(f"\\{byte:03o}" for byte in content)
 
         path = tmp_path / "benchmark_model"
@@ -119,7 +121,7 @@ def double(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def runner(tmp_path_factory):
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that travels to boards."""
     path = tmp_path_factory.mktemp("runner") / "runner.pyz"
     path.write_bytes(python_runner.archive())
@@ -127,7 +129,7 @@ def runner(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def right(models, litert, runner, tmp_path_factory):
+def right(models: Path, litert: None, runner: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What int8.tflite gives on the fixed-seed noise."""
     path = tmp_path_factory.mktemp("right") / "output.bin"
     words = ["--model", models / "int8.tflite", "--runtime", "litert", "--runs", "1", "--warmup", "0"]
@@ -136,22 +138,22 @@ def right(models, litert, runner, tmp_path_factory):
 
 
 @pytest.fixture
-def make_document():
+def make_document() -> Callable[..., Document]:
     """A function that returns a quiet runner's document with some fields changed."""
     return document
 
 
 @pytest.fixture
-def make_row():
+def make_row() -> Callable[..., results.Row]:
     """A function that returns a valid row with some fields changed."""
     return row
 
 
-def document(**changes):
+def document(**changes: Any) -> Document:
     return records.decode(Document, {**DOCUMENT, **changes})
 
 
-def row(**changes):
+def row(**changes: Any) -> results.Row:
     known = {name: value for name, value in DOCUMENT.items() if name != "steady"}
     return records.decode(
         results.Row,

@@ -5,6 +5,9 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from android_bench.__main__ import main
 from android_bench.document import BeforeAndAfter
 from android_bench.errors import InputError
 from android_bench.runners import native_runner
+from android_bench.runners.native_runner import Bundle
 from android_bench.targets import adb, remote
 from android_bench.testing import TestDevice, missing_tools
 
@@ -25,7 +29,7 @@ FEW = ["--runs", "2", "--warmup", "0", "--repeats", "1"]
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[str]:
     """An adb server of our own, so that nobody's phones or emulators take part."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,7 +44,7 @@ def server():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def arm_runner():
+def arm_runner() -> Bundle:
     try:
         return native_runner.for_aarch64()
     except InputError as error:
@@ -48,11 +52,11 @@ def arm_runner():
 
 
 @pytest.fixture
-def plug(server):
+def plug(server: str) -> Iterator[Callable[..., TestDevice]]:
     """A function that plugs a test device in."""
     plugged = []
 
-    def plug(**arguments):
+    def plug(**arguments: Any) -> TestDevice:
         device = TestDevice(**arguments)
         device.__enter__()
         plugged.append(device)
@@ -64,22 +68,22 @@ def plug(server):
         device.__exit__()
 
 
-def connect(server, device):
+def connect(server: str, device: TestDevice) -> None:
     subprocess.run([server, "connect", device.serial], check=True, capture_output=True)
 
 
 @pytest.fixture
-def device(server, plug):
+def device(server: str, plug: Callable[..., TestDevice]) -> TestDevice:
     device = plug()
     connect(server, device)
     return device
 
 
-def shell(server, device, *words):
+def shell(server: str, device: TestDevice, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([server, "-s", device.serial, *words], capture_output=True, text=True)
 
 
-def test_adb_speaks_to_it_as_to_a_phone(server, device, tmp_path):
+def test_adb_speaks_to_it_as_to_a_phone(server: str, device: TestDevice, tmp_path: Path) -> None:
     assert shell(server, device, "shell", "getprop ro.product.model").stdout == "Test Device\n"
     assert shell(server, device, "shell", "echo out; echo err >&2; exit 7").returncode == 7
     failed = shell(server, device, "shell", "echo out; echo err >&2; exit 7")
@@ -97,15 +101,17 @@ def test_adb_speaks_to_it_as_to_a_phone(server, device, tmp_path):
     assert fed.stdout == b"typed"
 
 
-def test_its_hottest_sensor(device):
+def test_its_hottest_sensor(device: TestDevice) -> None:
     assert adb.AdbTarget(device.serial).temperature() == 41.5
 
 
-def test_paths_do_not_leave_the_device(device):
+def test_paths_do_not_leave_the_device(device: TestDevice) -> None:
     assert device.sandbox.path("/../../etc/passwd") == device.sandbox.root / "etc/passwd"
 
 
-def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path, capsys, run):
+def test_a_model_runs_there_and_its_output_is_the_hosts(
+    device: TestDevice, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", models / "float32.tflite", "--target", "adb", *FEW, "--output", output) == 0
     rows = {row.model: row for row in results.read(output)}
@@ -129,8 +135,13 @@ def test_a_model_runs_there_and_its_output_is_the_hosts(device, models, tmp_path
 
 
 def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(
-    device, models, tmp_path, capsys, run, complaint
-):
+    device: TestDevice,
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     words = [models / "int8.tflite", "--target", "adb", *FEW, "--keep-files", "--output", tmp_path / "results.jsonl"]
     assert run(*words) == 0
     pushed = {path: path.stat().st_ino for path in device.sandbox.path(adb.TEMPORARY).rglob("*.tflite")}
@@ -145,7 +156,14 @@ def test_files_that_are_there_are_not_pushed_again_and_damaged_ones_are(
     assert "no space left" in complaint()
 
 
-def test_a_runner_of_ones_own(device, models, tmp_path, arm_runner, run, complaint):
+def test_a_runner_of_ones_own(
+    device: TestDevice,
+    models: Path,
+    tmp_path: Path,
+    arm_runner: Bundle,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     folder = tmp_path / "built"
     words = [models / "int8.tflite", "--target", "adb", "--native-runner", folder, *FEW]
     shutil.copytree(arm_runner.folder, folder)
@@ -162,7 +180,9 @@ def test_a_runner_of_ones_own(device, models, tmp_path, arm_runner, run, complai
     assert row.runtime_version.startswith("sha256:")
 
 
-def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path, run):
+def test_a_benchmark_model_of_ones_own(
+    device: TestDevice, double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     program = double(
         "INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.\n"
@@ -181,7 +201,9 @@ def test_a_benchmark_model_of_ones_own(device, double, right, models, tmp_path, 
     assert not list(device.sandbox.path(adb.TEMPORARY).iterdir())
 
 
-def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, capsys, run):
+def test_energy_of_a_battery_unless_it_is_charged(
+    device: TestDevice, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     battery = device.sandbox.path("/sys/class/power_supply/battery")
     battery.mkdir(parents=True)
     for name, content in {"current_now": "-500000", "voltage_now": "4000000", "status": "Discharging"}.items():
@@ -199,7 +221,14 @@ def test_energy_of_a_battery_unless_it_is_charged(device, models, tmp_path, caps
     assert results.read(tmp_path / "charged.jsonl")[0].energy is None
 
 
-def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_path, arm_runner, run, complaint):
+def test_the_gpu_needs_a_runner_that_can_load_its_driver(
+    device: TestDevice,
+    models: Path,
+    tmp_path: Path,
+    arm_runner: Bundle,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     words = [models / "int8.tflite", "--target", "adb", "--delegate", "gpu", *FEW, "--output", tmp_path / "r.jsonl"]
     assert run(*words) == 2
     assert "--native-runner" in complaint()
@@ -215,19 +244,27 @@ def test_the_gpu_needs_a_runner_that_can_load_its_driver(device, models, tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
-def test_the_runner_builds_with_cmake_too(tmp_path):
+def test_the_runner_builds_with_cmake_too(tmp_path: Path) -> None:
     subprocess.run(["cmake", "-S", native_runner.SOURCES, "-B", tmp_path], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
     process = subprocess.run([tmp_path / "runner"], capture_output=True, text=True)
     assert json.loads(process.stdout)["error"]["kind"] == "arguments"
 
 
-def test_no_device(server, models, run, complaint):
+def test_no_device(server: str, models: Path, run: Callable[..., int], complaint: Callable[[], str]) -> None:
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
     assert "no Android device" in complaint()
 
 
-def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys, run, complaint):
+def test_two_devices_need_a_serial(
+    server: str,
+    plug: Callable[..., TestDevice],
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     first, second = plug(), plug(properties={"ro.product.model": "Other"})
     connect(server, first)
     connect(server, second)
@@ -245,7 +282,14 @@ def test_two_devices_need_a_serial(server, plug, models, tmp_path, capsys, run, 
     assert "no device nobody" in complaint()
 
 
-def test_two_devices_at_once(server, plug, models, tmp_path, run, complaint):
+def test_two_devices_at_once(
+    server: str,
+    plug: Callable[..., TestDevice],
+    models: Path,
+    tmp_path: Path,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     first, second = plug(), plug(properties={"ro.product.model": "Other"})
     connect(server, first)
     connect(server, second)
@@ -263,7 +307,9 @@ def test_two_devices_at_once(server, plug, models, tmp_path, run, complaint):
     assert [row.target for row in results.read(output)] == names
 
 
-def test_unauthorized(server, plug, models, run, complaint):
+def test_unauthorized(
+    server: str, plug: Callable[..., TestDevice], models: Path, run: Callable[..., int], complaint: Callable[[], str]
+) -> None:
     device = plug()
     device.faults.unauthorized = True
     connect(server, device)
@@ -271,7 +317,9 @@ def test_unauthorized(server, plug, models, run, complaint):
     assert "accept the question on its screen" in complaint()
 
 
-def test_offline(server, plug, models, run, complaint):
+def test_offline(
+    server: str, plug: Callable[..., TestDevice], models: Path, run: Callable[..., int], complaint: Callable[[], str]
+) -> None:
     device = plug()
     device.faults.offline = True
     connecting = subprocess.Popen([server, "connect", device.serial], stdout=subprocess.DEVNULL)
@@ -285,19 +333,31 @@ def test_offline(server, plug, models, run, complaint):
         connecting.wait()
 
 
-def test_a_device_of_32_bits(server, plug, models, run, complaint):
+def test_a_device_of_32_bits(
+    server: str, plug: Callable[..., TestDevice], models: Path, run: Callable[..., int], complaint: Callable[[], str]
+) -> None:
     connect(server, plug(properties={"ro.product.cpu.abilist64": ""}))
     assert run(models / "int8.tflite", "--target", "adb", *FEW) == 2
     assert "arm64-v8a" in complaint()
 
 
-def test_disk_full(device, models, tmp_path, run, complaint):
+def test_disk_full(
+    device: TestDevice, models: Path, tmp_path: Path, run: Callable[..., int], complaint: Callable[[], str]
+) -> None:
     device.faults.disk_full = True
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "no space left" in complaint()
 
 
-def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, models, tmp_path, capsys, run, complaint):
+def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(
+    server: str,
+    device: TestDevice,
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     output = tmp_path / "results.jsonl"
     words = ["--target", f"adb:{device.serial}", "--runs", "2", "--warmup", "0", "--repeats", "1", "--output", output]
     assert run(models / "int8.tflite", *words) == 0
@@ -313,7 +373,9 @@ def test_a_pulled_cable_keeps_the_rows_and_the_run_resumes(server, device, model
     assert [row.model for row in results.read(output)] == ["int8", "float32"]
 
 
-def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, run, complaint):
+def test_output_cut_in_the_middle_is_no_result(
+    device: TestDevice, models: Path, tmp_path: Path, run: Callable[..., int], complaint: Callable[[], str]
+) -> None:
     output = tmp_path / "results.jsonl"
     device.faults.cut_output_at = "--library-path"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 2
@@ -321,14 +383,28 @@ def test_output_cut_in_the_middle_is_no_result(device, models, tmp_path, run, co
     assert not output.exists()
 
 
-def test_a_slow_link_ends_at_its_timeout(device, models, tmp_path, monkeypatch, run, complaint):
+def test_a_slow_link_ends_at_its_timeout(
+    device: TestDevice,
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     monkeypatch.setattr(remote, "CALL_TIMEOUT", 1.0)
     device.faults.seconds_a_packet = 2.0
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "took longer than 1 s" in complaint()
 
 
-def test_a_processor_that_computes_wrongly_is_caught(server, plug, models, tmp_path, run, complaint):
+def test_a_processor_that_computes_wrongly_is_caught(
+    server: str,
+    plug: Callable[..., TestDevice],
+    models: Path,
+    tmp_path: Path,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+) -> None:
     connect(server, plug(cpu="max"))
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--target", "adb", *FEW, "--output", output) == 3

@@ -10,7 +10,10 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,7 @@ from android_bench.__main__ import main
 from android_bench.document import Tensor
 from android_bench.errors import InputError
 from android_bench.jobs import Graph
+from android_bench.results import Row
 from android_bench.runners import benchmark_model, benchmark_model_output
 from android_bench.runners.python.machine import usable_cpus
 from android_bench.testing import TestBoard, missing_board_tools
@@ -47,12 +51,12 @@ APPLIED = "INFO: Explicitly applied {} delegate, and the model graph will be com
 WITHOUT_OUTPUT = "--input_layer=a --input_layer_shape=1 --input_layer_value_files=a:b --output_filepath=c"
 
 
-def floats(**values):
+def floats(**values: float) -> bytes:
     """The bytes of a message of 32-bit floats, by field number."""
     return b"".join(bytes([int(name[1:]) << 3 | 5]) + struct.pack("<f", value) for name, value in values.items())
 
 
-def message(number, content):
+def message(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2, len(content)]) + content
 
 
@@ -60,11 +64,13 @@ LATENCIES = floats(f1=0.7205, f2=0.64, f3=0.99, f4=0.06, f5=0.701, f6=0.641, f7=
 RESULT = message(1, b"x") + message(2, LATENCIES) + message(4, floats(f1=0.1) + b"\x10\x96\x01\x18\x03")
 
 
-def run(program, *words):
+def run(program: Path, *words: object) -> int:
     return main(["run", *map(str, words), "--runtime", "benchmark_model", "--benchmark-binary", str(program)])
 
 
-def test_statistics_of_its_result_file_and_an_output_that_was_checked(double, right, models, tmp_path, capsys):
+def test_statistics_of_its_result_file_and_an_output_that_was_checked(
+    double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "results.jsonl"
     program = double(APPLIED.format("XNNPACK") + OLD, right, RESULT)
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 0
@@ -83,7 +89,7 @@ def test_statistics_of_its_result_file_and_an_output_that_was_checked(double, ri
     assert "No runtime told its samples" in (tmp_path / "report.html").read_text()
 
 
-def test_its_flags_and_its_cores(double, right, models, tmp_path):
+def test_its_flags_and_its_cores(double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path) -> None:
     core = usable_cpus()[-1]
     program = double(APPLIED.format("XNNPACK") + OLD, right)
     flags = tmp_path / "flags"
@@ -101,7 +107,9 @@ def test_its_flags_and_its_cores(double, right, models, tmp_path):
     assert (row.delegated_nodes, row.partitions) == (0, 0)
 
 
-def test_a_wrong_output_withholds_the_latency(double, right, models, tmp_path, complaint):
+def test_a_wrong_output_withholds_the_latency(
+    double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, complaint: Callable[[], str]
+) -> None:
     output = tmp_path / "results.jsonl"
     program = double(APPLIED.format("XNNPACK") + OLD, right[1:] + right[:1], RESULT)
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 3
@@ -109,7 +117,14 @@ def test_a_wrong_output_withholds_the_latency(double, right, models, tmp_path, c
     assert not output.exists()
 
 
-def test_without_its_output_it_counts_only_when_told_so(double, models, litert, tmp_path, capsys, complaint):
+def test_without_its_output_it_counts_only_when_told_so(
+    double: Callable[..., Path],
+    models: Path,
+    litert: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    complaint: Callable[[], str],
+) -> None:
     output = tmp_path / "results.jsonl"
     program = double(f"WARN: Unconsumed cmdline flags: {WITHOUT_OUTPUT} --result_file_path=d\n{PERCENTILES}")
     assert run(program, models / "int8.tflite", *FEW, "--output", output) == 2
@@ -124,20 +139,26 @@ def test_without_its_output_it_counts_only_when_told_so(double, models, litert, 
     assert ",unchecked," in (tmp_path / "report.csv").read_text()
 
 
-def test_flags_that_it_ignores_are_named(double, right, models, tmp_path, complaint):
+def test_flags_that_it_ignores_are_named(
+    double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, complaint: Callable[[], str]
+) -> None:
     program = double(f"WARN: Unconsumed cmdline flags: --use_xnnpack=true --min_secs=0.0\n{OLD}", right)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "ignores --min_secs, --use_xnnpack" in complaint()
 
 
-def test_litert_2s_tool_takes_xnnpack_without_being_told(double, models, litert, tmp_path):
+def test_litert_2s_tool_takes_xnnpack_without_being_told(
+    double: Callable[..., Path], models: Path, litert: None, tmp_path: Path
+) -> None:
     output = tmp_path / "results.jsonl"
     program = double(f"WARN: Unconsumed cmdline flags: --use_xnnpack=true {WITHOUT_OUTPUT}\n", result=RESULT)
     assert run(program, models / "int8.tflite", "--unchecked", *FEW, "--output", output) == 0
     assert results.read(output)[0].p50_us == pytest.approx(701)
 
 
-def test_a_gpu_that_it_did_not_use(double, right, models, tmp_path, complaint):
+def test_a_gpu_that_it_did_not_use(
+    double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, complaint: Callable[[], str]
+) -> None:
     output = tmp_path / "results.jsonl"
     words = [models / "int8.tflite", "--delegate", "gpu", *FEW, "--output", output]
     assert run(double("WARN: GPU acceleration is unsupported on this platform.\n" + OLD, right), *words) == 2
@@ -146,13 +167,17 @@ def test_a_gpu_that_it_did_not_use(double, right, models, tmp_path, complaint):
     assert results.read(output)[0].delegate == "gpu"
 
 
-def test_an_operator_that_it_does_not_know(double, models, litert, tmp_path, complaint):
+def test_an_operator_that_it_does_not_know(
+    double: Callable[..., Path], models: Path, litert: None, tmp_path: Path, complaint: Callable[[], str]
+) -> None:
     text = "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '9'. An older version of this builtin\n"
     assert run(double(text, code=1), models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "does not know CONV_2D version 9" in complaint()
 
 
-def test_the_first_error_says_why_it_failed(double, models, litert, tmp_path, complaint):
+def test_the_first_error_says_why_it_failed(
+    double: Callable[..., Path], models: Path, litert: None, tmp_path: Path, complaint: Callable[[], str]
+) -> None:
     program = double("ERROR: Failed to allocate tensors!\nERROR: Benchmarking failed.\n", code=1)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert "ended with code 1: ERROR: Failed to allocate tensors!" in complaint()
@@ -162,13 +187,22 @@ def test_the_first_error_says_why_it_failed(double, models, litert, tmp_path, co
     ("text", "result", "words"),
     [("hello\n", b"", "no timings that are known"), (OLD, RESULT[:20], "cut off or damaged")],
 )
-def test_what_it_says_makes_no_sense(double, right, models, tmp_path, text, result, words, complaint):
+def test_what_it_says_makes_no_sense(
+    double: Callable[..., Path],
+    right: bytes,
+    models: Path,
+    tmp_path: Path,
+    text: str,
+    result: bytes,
+    words: str,
+    complaint: Callable[[], str],
+) -> None:
     program = double(text, right, result)
     assert run(program, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 2
     assert words in complaint()
 
 
-def test_the_program_must_be_named_and_used(models, tmp_path, complaint):
+def test_the_program_must_be_named_and_used(models: Path, tmp_path: Path, complaint: Callable[[], str]) -> None:
     model = str(models / "int8.tflite")
     assert main(["run", model, "--runtime", "benchmark_model"]) == 2
     assert "--benchmark-binary" in complaint()
@@ -179,16 +213,16 @@ def test_the_program_must_be_named_and_used(models, tmp_path, complaint):
 
 
 @pytest.fixture
-def served(tmp_path):
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a folder, and the folder."""
     folder = tmp_path / "served"
     folder.mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
+        def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments, directory=folder)
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             """Be quiet."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -197,7 +231,9 @@ def served(tmp_path):
         server.shutdown()
 
 
-def test_it_is_fetched_once_and_only_with_its_digest(served, tmp_path, monkeypatch):
+def test_it_is_fetched_once_and_only_with_its_digest(
+    served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, folder = served
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (folder / "tool").write_bytes(b"binary")
@@ -219,7 +255,7 @@ def test_it_is_fetched_once_and_only_with_its_digest(served, tmp_path, monkeypat
     ("text", "median", "p95", "minimum"),
     [(OLDEST, None, None, 640), (OLD, None, None, 640), (PERCENTILES, 701, 880, 640), (BLOCK, None, None, 640)],
 )
-def test_every_form_of_its_text(text, median, p95, minimum):
+def test_every_form_of_its_text(text: str, median: float | None, p95: float | None, minimum: float) -> None:
     timings = benchmark_model_output.from_text(text)
     assert (timings.init_us, timings.first_us, timings.warmup_runs) == (4200, 900, 3)
     told = timings.statistics
@@ -227,7 +263,7 @@ def test_every_form_of_its_text(text, median, p95, minimum):
     assert told.mean_us == pytest.approx(720.5, abs=0.6)
 
 
-def test_runs_that_all_took_the_same():
+def test_runs_that_all_took_the_same() -> None:
     timings = benchmark_model_output.from_text(
         "count=1 curr=9\ncount=2 curr=7 (all same)\nAverage inference timings in us: Warmup: 9, Init: 4, Inference: 7\n"
     )
@@ -248,12 +284,12 @@ def test_runs_that_all_took_the_same():
         ("", "none", (0, 0)),
     ],
 )
-def test_what_it_says_of_delegation(text, delegate, counts):
+def test_what_it_says_of_delegation(text: str, delegate: str, counts: tuple[int | None, int | None]) -> None:
     told = benchmark_model_output.delegation(text, delegate, Graph((), 9, 0))
     assert (told.delegated_nodes, told.partitions) == counts
 
 
-def test_each_of_several_inputs_gets_its_own_file(tmp_path):
+def test_each_of_several_inputs_gets_its_own_file(tmp_path: Path) -> None:
     inputs = [Tensor([1, 2, 3], "int8"), Tensor([1, 2], "float32")]
     (tmp_path / "all").write_bytes(bytes(range(14)))
     parts = benchmark_model._split(tmp_path / "all", Graph(inputs, 1, 0), tmp_path)
@@ -265,7 +301,7 @@ def test_each_of_several_inputs_gets_its_own_file(tmp_path):
     }
 
 
-def test_rows_with_a_median_are_compared_and_those_without_refused(make_row):
+def test_rows_with_a_median_are_compared_and_those_without_refused(make_row: Callable[..., Row]) -> None:
     told = benchmark_model_output.from_text(PERCENTILES).statistics
     rows = [make_row(samples_us=[], statistics=told, repeat=number) for number in range(3)]
     (comparison,) = compare.compare(rows, rows, 0.05)
@@ -276,7 +312,9 @@ def test_rows_with_a_median_are_compared_and_those_without_refused(make_row):
 
 
 @pytest.mark.skipif(bool(missing_board_tools()), reason=f"the test board needs {', '.join(missing_board_tools())}")
-def test_on_a_board_that_has_no_runtime(double, right, models, tmp_path, monkeypatch):
+def test_on_a_board_that_has_no_runtime(
+    double: Callable[..., Path], right: bytes, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = double(APPLIED.format("XNNPACK") + OLD, right, RESULT)
     output = tmp_path / "results.jsonl"
     with TestBoard() as board:

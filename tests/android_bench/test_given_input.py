@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("litert")
 FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 
 
-def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(models, tmp_path, capsys, run):
+def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     image = np.linspace(0, 1, 24 * 24 * 3, dtype=np.float32).reshape(24, 24, 3)
     np.save(tmp_path / "image.npy", image)
@@ -37,14 +41,14 @@ def test_an_image_takes_the_place_of_noise_and_is_quantized_as_the_model_wants(m
         assert words in capsys.readouterr().err
 
 
-def test_floats_are_quantized_to_the_nearest_step_within_the_range():
+def test_floats_are_quantized_to_the_nearest_step_within_the_range() -> None:
     tensor = Tensor([1, 3], "int8", 0.5, -10)
     content = given_input.as_bytes(np.array([0.0, 1.3, 900.0]), [tensor], Path("model.tflite"))
     assert np.frombuffer(content, np.int8).tolist() == [-10, -7, 127]
 
 
-def test_the_runner_computes_on_the_input_it_is_given(models, runner, tmp_path):
-    def outputs(*words):
+def test_the_runner_computes_on_the_input_it_is_given(models: Path, runner: Path, tmp_path: Path) -> None:
+    def outputs(*words: str | Path) -> tuple[dict[str, Any], bytes]:
         path = tmp_path / "output.bin"
         command = [sys.executable, runner, "--model", models / "float32.tflite", "--runtime", "litert"]
         process = subprocess.run(

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
-def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, delegate, run):
+def test_the_native_runner_computes_and_counts_as_python_does(
+    models: Path, tmp_path: Path, delegate: str, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     files = [models / "float32.tflite", models / "int8.tflite"]
     assert run(*files, "--runtime", "litert", "native", "--delegate", delegate, *FEW, "--output", output) == 0
@@ -40,7 +43,9 @@ def test_the_native_runner_computes_and_counts_as_python_does(models, tmp_path, 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_path, runtime, run):
+def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(
+    models: Path, tmp_path: Path, runtime: str, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     few = ["--runs", "200", "--warmup", "1", "--repeats", "1"]
     threads = ["1", "2"] if len(usable_cpus()) > 1 else ["1"]
@@ -57,7 +62,9 @@ def test_the_yardstick_is_timed_between_samples_at_one_thread_alone(models, tmp_
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_path, run):
+def test_several_inputs_and_outputs_of_any_batch_keep_their_places(
+    models: Path, tmp_path: Path, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "several.tflite", "--runtime", "litert", "native", *FEW, "--output", output) == 0
     digests = {row.runtime: row.output_check.sha256 for row in results.read(output)}
@@ -66,7 +73,9 @@ def test_several_inputs_and_outputs_of_any_batch_keep_their_places(models, tmp_p
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_native_runner_refuses_in_one_line_too(models, tmp_path, capsys, run):
+def test_the_native_runner_refuses_in_one_line_too(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--runtime", "native", "--threads", "5000", "--output", output) == 2
     assert "5000 threads" in capsys.readouterr().err
@@ -85,7 +94,13 @@ SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, monkeypatch, run):
+def test_the_gpu_is_refused_where_it_cannot_be_had(
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+) -> None:
     output = tmp_path / "results.jsonl"
     words = [models / "int8.tflite", "--delegate", "gpu", *FEW, "--output", output]
     assert run(*words) == 2
@@ -100,7 +115,9 @@ def test_the_gpu_is_refused_where_it_cannot_be_had(models, tmp_path, capsys, mon
 
 @pytest.mark.skipif(not SWIFTSHADER.exists(), reason="Chromium's software GPU is not installed")
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_a_gpu_computes_the_same(models, tmp_path, monkeypatch, run):
+def test_a_gpu_computes_the_same(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
+) -> None:
     monkeypatch.setenv("VK_ICD_FILENAMES", str(SWIFTSHADER))
     (tmp_path / "libvulkan.so.1").symlink_to(SWIFTSHADER.parent / "libvulkan.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))

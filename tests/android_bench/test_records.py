@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_json_that_json_itself_would_take_or_die_of(text: str, words: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def change(value: object, path: list[str | int], new: object) -> None:
+def change(value: Any, path: list[str | int], new: object) -> None:
     """Set one field in a tree of lists and objects."""
     for step in path[:-1]:
         value = value[step]

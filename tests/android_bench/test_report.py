@@ -3,8 +3,10 @@ import itertools
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html import escape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from android_bench import charts, operator_names, page, report, results
 from android_bench.__main__ import main
 from android_bench.charts import Point
 from android_bench.errors import InputError
+from android_bench.results import Row
 
 VOID = {"meta", "link"}
 
@@ -19,25 +22,25 @@ VOID = {"meta", "link"}
 class Checker(HTMLParser):
     """Fails on a tag that is closed out of order; collects what a page would fetch."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.open = []
-        self.fetched = []
+        self.open: list[str] = []
+        self.fetched: list[str | None] = []
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
         self.fetched += [value for name, value in attributes if name in ("src", "href")]
 
-    def handle_startendtag(self, tag, attributes):
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Nothing stays open."""
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
 @pytest.fixture
-def rows(make_row):
+def rows(make_row: Callable[..., Row]) -> list[Row]:
     phone = {"target": "adb:1", "emulated": True, "temperature": {"before": 30.0, "after": 33.0}}
     operators = [{"name": "CONV_2D", "us": 300.0, "calls": 2.0, "delegated": False}]
     return [
@@ -56,7 +59,7 @@ def rows(make_row):
     ]
 
 
-def test_the_page_is_whole_escaped_and_fetches_nothing(rows, tmp_path):
+def test_the_page_is_whole_escaped_and_fetches_nothing(rows: list[Row], tmp_path: Path) -> None:
     report.write(rows, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     checker = Checker()
@@ -69,7 +72,7 @@ def test_the_page_is_whole_escaped_and_fetches_nothing(rows, tmp_path):
     assert "<int8>" not in text
 
 
-def test_every_section_has_its_content(rows, tmp_path):
+def test_every_section_has_its_content(rows: list[Row], tmp_path: Path) -> None:
     report.write(rows, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "a" * 64 in text
@@ -81,7 +84,7 @@ def test_every_section_has_its_content(rows, tmp_path):
     assert text.count("<polyline") >= 3
 
 
-def test_csv_and_markdown_hold_the_same_figures(rows, tmp_path):
+def test_csv_and_markdown_hold_the_same_figures(rows: list[Row], tmp_path: Path) -> None:
     report.write(rows, tmp_path / "report.html")
     lines = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
     assert len(lines) == 4
@@ -94,7 +97,7 @@ def test_csv_and_markdown_hold_the_same_figures(rows, tmp_path):
     assert len({line.count("|") for line in table}) == 1
 
 
-def test_a_sustained_run_shows_how_latency_moved(make_row, tmp_path):
+def test_a_sustained_run_shows_how_latency_moved(make_row: Callable[..., Row], tmp_path: Path) -> None:
     report.write([make_row(samples_us=[10_000.0] * 300 + [20_000.0] * 300)], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "Latency over time" in text
@@ -103,7 +106,7 @@ def test_a_sustained_run_shows_how_latency_moved(make_row, tmp_path):
     assert "Latency over time" not in (tmp_path / "report.html").read_text()
 
 
-def test_energy_is_shown_with_its_source(make_row, tmp_path):
+def test_energy_is_shown_with_its_source(make_row: Callable[..., Row], tmp_path: Path) -> None:
     energy = {"source": "battery", "joules": 0.5, "seconds": 0.1}
     report.write([make_row(energy=energy, samples_us=[500.0] * 100)], tmp_path / "report.html")
     (line,) = csv.DictReader((tmp_path / "report.csv").read_text().splitlines())
@@ -111,7 +114,7 @@ def test_energy_is_shown_with_its_source(make_row, tmp_path):
     assert ">battery<" in (tmp_path / "report.html").read_text()
 
 
-def test_labels_say_only_what_differs(make_row):
+def test_labels_say_only_what_differs(make_row: Callable[..., Row]) -> None:
     same = results.summarize([make_row(), make_row(model="other")])
     assert page.label(same) == ["lenet", "other"]
     different = results.summarize([make_row(), make_row(threads=2)])
@@ -120,12 +123,12 @@ def test_labels_say_only_what_differs(make_row):
     assert page.label(versions) == ["lenet (000000)", "lenet (ffffff)"]
 
 
-def test_the_front_holds_what_no_other_beats():
+def test_the_front_holds_what_no_other_beats() -> None:
     points = [Point(x, y, "", "", 0) for x, y in [(1, 50), (2, 60), (3, 55), (4, 60), (5, 70)]]
     assert [(point.x, point.y) for point in charts.front(points)] == [(1, 50), (2, 60), (5, 70)]
 
 
-def test_marks_lie_inside_the_chart():
+def test_marks_lie_inside_the_chart() -> None:
     points = [Point(x, y, "a", "", 0) for x, y in [(0.002, 91), (0.5, 99.2), (140, 97)]]
     drawn, _, legend = charts.scatter(points, "x", "y").partition("<ul")
     assert legend.count(">a<") == 1
@@ -134,7 +137,7 @@ def test_marks_lie_inside_the_chart():
         assert charts.TOP <= float(y) <= charts.HEIGHT - charts.BOTTOM
 
 
-def test_an_axis_of_percentages_ends_at_100_and_its_title_has_a_line_of_its_own():
+def test_an_axis_of_percentages_ends_at_100_and_its_title_has_a_line_of_its_own() -> None:
     points = [Point(x, y, "a", "", 0) for x, y in [(0.1, 42.0), (0.5, 99.9), (1, 100)]]
     texts = re.findall(r'<text x="[\d.]+" y="([\d.]+)"[^>]*>([^<]+)<', charts.scatter(points, "x", "y", (0, 100)))
     ticks = [(float(y), float(text)) for y, text in texts if text[0].isdigit() and float(text) > 10]
@@ -143,7 +146,7 @@ def test_an_axis_of_percentages_ends_at_100_and_its_title_has_a_line_of_its_own(
     assert min(y for y, _ in ticks) - title >= charts.LETTER_HEIGHT
 
 
-def test_ticks_leave_room_for_each_others_texts_in_the_letters_of_a_phone():
+def test_ticks_leave_room_for_each_others_texts_in_the_letters_of_a_phone() -> None:
     for low, high in [(0.0101, 0.0119), (0.1, 1), (0.003, 80), (1, 1e6), (99.95, 100)]:
         points = [Point(x, x, "a", "", 0) for x in (low, high)]
         drawn = charts.scatter(points, "x", "y", (0, 1e7))
@@ -153,7 +156,7 @@ def test_ticks_leave_room_for_each_others_texts_in_the_letters_of_a_phone():
             assert right - left >= charts.DIGIT_WIDTH * (len(before) + len(after)) / 2
 
 
-def test_noisy_stands_beside_the_median_and_is_marked(rows):
+def test_noisy_stands_beside_the_median_and_is_marked(rows: list[Row]) -> None:
     text = page.page(results.summarize(rows))
     head = re.findall(r"<th[^>]*>([^<]*)<", text)
     assert head[:4] == ["model", "threads", "p50", "noisy"]
@@ -171,23 +174,23 @@ def test_noisy_stands_beside_the_median_and_is_marked(rows):
         ("CONV_2D", "CONV_2D"),
     ],
 )
-def test_operators_have_the_fields_names(name, words):
+def test_operators_have_the_fields_names(name: str, words: str) -> None:
     assert operator_names.readable(name) == words
 
 
-def test_one_row_with_one_sample_is_enough(make_row, tmp_path):
+def test_one_row_with_one_sample_is_enough(make_row: Callable[..., Row], tmp_path: Path) -> None:
     report.write([make_row(samples_us=[500.0], accuracy=0.5)], tmp_path / "report.html")
     assert (tmp_path / "report.html").exists()
 
 
-def test_nothing_to_report_and_a_wrong_name(make_row, tmp_path):
+def test_nothing_to_report_and_a_wrong_name(make_row: Callable[..., Row], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="hold no row"):
         report.write([], tmp_path / "report.html")
     with pytest.raises(InputError, match=r"should end in \.html"):
         report.write([make_row()], tmp_path / "report.csv")
 
 
-def test_the_command(rows, tmp_path, capsys):
+def test_the_command(rows: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results.append(tmp_path / "results.jsonl", rows)
     assert main(["report", str(tmp_path / "results.jsonl"), "--output", str(tmp_path / "out" / "page.html")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"page.html", "page.csv", "page.md"}
@@ -198,7 +201,9 @@ def test_the_command(rows, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_opens_it_without_a_complaint_and_without_sideways_scrolling(rows, tmp_path, width, scheme):
+def test_a_browser_opens_it_without_a_complaint_and_without_sideways_scrolling(
+    rows: list[Row], tmp_path: Path, width: int, scheme: str
+) -> None:
     """In a frame, because Chromium's own window is never narrower than 500 pixels."""
     report.write(rows, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text().replace("(prefers-color-scheme: dark)", "all" * (scheme == "dark"))

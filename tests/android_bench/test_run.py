@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from android_bench import results
 from android_bench.errors import InputError
-from android_bench.jobs import Configuration
+from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
 from android_bench.runners.python.machine import usable_cpus
@@ -18,7 +20,9 @@ FEW = ["--runs", "3", "--warmup", "1", "--repeats", "2"]
 LITERT = Configuration("litert", "xnnpack", 1)
 
 
-def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys, run):
+def test_rows_hold_every_sample_and_the_proof(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "float32.tflite", models / "int8.tflite", *FEW, "--output", output) == 0
     rows = results.read(output)
@@ -40,7 +44,9 @@ def test_rows_hold_every_sample_and_the_proof(models, tmp_path, capsys, run):
     assert f"4 rows appended to {output}" in capsys.readouterr().out
 
 
-def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(models, tmp_path, capsys, run):
+def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--delegate", "none", *FEW, "--output", output) == 0
     row = results.read(output)[0]
@@ -49,7 +55,9 @@ def test_built_in_kernels_agree_and_the_table_says_why_nothing_is_delegated(mode
     assert "no node of this int8 graph is delegated: no delegate was asked for" in capsys.readouterr().out
 
 
-def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, old_runtime_python, run):
+def test_tflite_runtime_runs_in_its_own_environment(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old_runtime_python: Path, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
     assert run(models / "float32.tflite", models / "int8.tflite", *words, *FEW, "--output", output) == 0
@@ -60,20 +68,20 @@ def test_tflite_runtime_runs_in_its_own_environment(models, tmp_path, capsys, ol
 
 
 @pytest.mark.slow
-def test_tensorflow_computes_the_same(models, tmp_path, run):
+def test_tensorflow_computes_the_same(models: Path, tmp_path: Path, run: Callable[..., int]) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", "--runtime", "tensorflow", *FEW, "--output", output) == 0
     assert results.read(output)[0].output_check.passed
 
 
-def test_without_counts_it_warms_up_and_takes_at_least_fifty_samples(models, tmp_path):
+def test_without_counts_it_warms_up_and_takes_at_least_fifty_samples(models: Path, tmp_path: Path) -> None:
     target = LocalTarget()
     rows = list(measure(target, [open_model(models / "int8.tflite")], [LITERT], Plan(repeats=1), tmp_path / "r.jsonl"))
     assert 50 <= len(rows[0].samples_us) <= 1000
     assert rows[0].warmup_runs >= 10
 
 
-def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(models, tmp_path):
+def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(models: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"
     model.write_bytes((models / "int8.tflite").read_bytes())
     digest = open_model(model).sha256
@@ -85,7 +93,9 @@ def test_a_report_beside_the_file_joins_its_accuracy_if_the_hash_is_the_same(mod
 
 
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtime, run):
+def test_a_sustained_run_goes_on_beyond_the_usual_count(
+    models: Path, tmp_path: Path, runtime: str, run: Callable[..., int]
+) -> None:
     if runtime == "native" and shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     output = tmp_path / "results.jsonl"
@@ -96,7 +106,9 @@ def test_a_sustained_run_goes_on_beyond_the_usual_count(models, tmp_path, runtim
 
 
 @pytest.mark.parametrize("runtime", ["litert", "native"])
-def test_a_mask_binds_the_process_to_its_cores(models, tmp_path, runtime, run):
+def test_a_mask_binds_the_process_to_its_cores(
+    models: Path, tmp_path: Path, runtime: str, run: Callable[..., int]
+) -> None:
     if runtime == "native" and shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     core = usable_cpus()[-1]
@@ -109,16 +121,16 @@ def test_a_mask_binds_the_process_to_its_cores(models, tmp_path, runtime, run):
 class Cooling(LocalTarget):
     """This machine, which cools by 10 °C whenever it is asked for its temperature."""
 
-    def __init__(self, start):
+    def __init__(self, start: float | None) -> None:
         super().__init__()
         self.readings = [start]
 
-    def temperature(self):
+    def temperature(self) -> float | None:
         self.readings.append(None if self.readings[-1] is None else self.readings[-1] - 10)
         return self.readings[-1]
 
 
-def test_a_hot_target_is_waited_for(models, tmp_path, monkeypatch):
+def test_a_hot_target_is_waited_for(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("android_bench.measure.COOLDOWN_STEP_SECONDS", 0)
     plan = Plan(1, runs=1, warmup=0, cooldown=45)
     target = Cooling(80.0)
@@ -129,12 +141,18 @@ def test_a_hot_target_is_waited_for(models, tmp_path, monkeypatch):
         list(measure(Cooling(None), [open_model(models / "int8.tflite")], [LITERT], plan, tmp_path / "results.jsonl"))
 
 
-def test_ctrl_c_keeps_what_was_measured(models, tmp_path, capsys, monkeypatch, run):
+def test_ctrl_c_keeps_what_was_measured(
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+) -> None:
     output = tmp_path / "results.jsonl"
     whole = LocalTarget.run
     calls = []
 
-    def run_once(self, job):
+    def run_once(self: LocalTarget, job: Job) -> Measurement:
         calls.append(job)
         if len(calls) > 1:
             raise KeyboardInterrupt

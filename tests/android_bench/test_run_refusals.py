@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from android_bench.errors import InputError, RefusedError
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
 from android_bench.model_file import open_model
+from android_bench.results import Row
 from android_bench.runners import protocol
 from android_bench.targets.local import LocalTarget
 
@@ -22,8 +25,8 @@ LITERT = Configuration("litert", "xnnpack", 1)
 
 
 def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(
-    models, tmp_path, capsys, old_runtime_python, run
-):
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old_runtime_python: Path, run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", old_runtime_python]
     assert run(models / "dynamic.tflite", models / "float32.tflite", *words, *FEW, "--output", output) == 2
@@ -33,7 +36,9 @@ def test_an_operator_newer_than_the_runtime_is_named_and_the_rest_is_kept(
     assert "\n" not in error
 
 
-def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys, run):
+def test_an_operator_that_no_runtime_knows_is_named(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     flatbuffers = pytest.importorskip("flatbuffers")
     model = schema.ModelT.InitFromPackedBuf((models / "int8.tflite").read_bytes())
@@ -49,7 +54,7 @@ def test_an_operator_that_no_runtime_knows_is_named(models, tmp_path, capsys, ru
     assert not (tmp_path / "results.jsonl").exists()
 
 
-def test_a_c_library_older_than_the_runtime_is_named(models):
+def test_a_c_library_older_than_the_runtime_is_named(models: Path) -> None:
     job = Job(open_model(models / "int8.tflite"), LITERT, None, 1, 0, 60)
     message = "/lib/libc.so.6: version `GLIBC_2.34' not found (required by libLiteRt.so)"
     document = json.dumps({"error": {"kind": "runtime", "message": message}})
@@ -62,7 +67,9 @@ def test_a_c_library_older_than_the_runtime_is_named(models):
     ("content", "message"),
     [(None, "does not exist"), (b"", "is empty"), (b"PK\3\4 not a model", "not a TFLite file")],
 )
-def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, content, message, run):
+def test_a_file_that_is_no_model_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str, run: Callable[..., int]
+) -> None:
     model = tmp_path / "model.tflite"
     if content is not None:
         model.write_bytes(content)
@@ -73,7 +80,9 @@ def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, capsys, run):
+def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", *FEW, "--output", output) == 0
     before = output.read_bytes()
@@ -98,7 +107,14 @@ def test_a_cut_off_model_is_refused_and_earlier_rows_are_kept(models, tmp_path, 
         (["--runtime", "tflite-runtime", "--tflite-runtime-python", "/nowhere/python"], "is no Python to run"),
     ],
 )
-def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words, message, run):
+def test_what_cannot_run_is_refused_in_one_line(
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+    run: Callable[..., int],
+) -> None:
     output = tmp_path / "results.jsonl"
     assert run(models / "int8.tflite", *words, "--output", output) == 2
     error = capsys.readouterr().err.strip()
@@ -107,7 +123,9 @@ def test_what_cannot_run_is_refused_in_one_line(models, tmp_path, capsys, words,
     assert not output.exists()
 
 
-def test_a_python_without_the_runtime_says_how_to_get_it(models, tmp_path, capsys, run):
+def test_a_python_without_the_runtime_says_how_to_get_it(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     output = tmp_path / "results.jsonl"
     words = ["--runtime", "tflite-runtime", "--tflite-runtime-python", sys.executable, *FEW]
     assert run(models / "int8.tflite", *words, "--output", output) == 2
@@ -119,15 +137,17 @@ class Device(LocalTarget):
 
     name = "faulty"
 
-    def __init__(self, fault):
+    def __init__(self, fault: Callable[[Measurement], Measurement] | None) -> None:
         super().__init__()
         self.fault = fault
 
-    def run(self, job):
+    def run(self, job: Job) -> Measurement:
         return self.fault(super().run(job))
 
 
-def test_this_machine_is_measured_alone(models, tmp_path, capsys, run):
+def test_this_machine_is_measured_alone(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     twice = ["--target", "local", "--target", "local"]
     assert run(*twice, models / "int8.tflite", *FEW, "--output", tmp_path / "results.jsonl") == 0
     assert len(results.read(tmp_path / "results.jsonl")) == 2
@@ -137,13 +157,13 @@ def test_this_machine_is_measured_alone(models, tmp_path, capsys, run):
         refuse_disturbance([Device(None), Device(None)])
 
 
-def measured(target, models, tmp_path):
+def measured(target: LocalTarget, models: Path, tmp_path: Path) -> list[Row]:
     files = [open_model(models / name) for name in ("float32.tflite", "int8.tflite")]
     return list(measure(target, files, [LITERT], Plan(2, runs=2, warmup=0), tmp_path / "results.jsonl"))
 
 
-def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_path):
-    def wrong_integers(measurement):
+def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models: Path, tmp_path: Path) -> None:
+    def wrong_integers(measurement: Measurement) -> Measurement:
         if measurement.document.outputs[0].dtype != "int8":
             return measurement
         output = np.frombuffer(measurement.output, np.int8)
@@ -156,11 +176,11 @@ def test_a_wrong_output_withholds_its_latency_and_keeps_the_others(models, tmp_p
     assert [row.model for row in results.read(tmp_path / "results.jsonl")] == ["float32", "float32"]
 
 
-def test_a_file_that_changes_under_way_gets_no_row(models, tmp_path):
+def test_a_file_that_changes_under_way_gets_no_row(models: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"
     model.write_bytes((models / "int8.tflite").read_bytes())
 
-    def replace_file(measurement):
+    def replace_file(measurement: Measurement) -> Measurement:
         model.write_bytes((models / "float32.tflite").read_bytes())
         return measurement
 
@@ -169,10 +189,10 @@ def test_a_file_that_changes_under_way_gets_no_row(models, tmp_path):
     assert not (tmp_path / "results.jsonl").exists()
 
 
-def test_a_device_that_goes_away_leaves_the_rows_before_it(models, tmp_path):
+def test_a_device_that_goes_away_leaves_the_rows_before_it(models: Path, tmp_path: Path) -> None:
     calls = []
 
-    def vanish(measurement):
+    def vanish(measurement: Measurement) -> Measurement:
         calls.append(measurement)
         if len(calls) > 1:
             raise InputError("device offline")

@@ -24,6 +24,14 @@ def start(words: list[str | Path], folder: Path, **variables: str) -> subprocess
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
 
 
+def is_running(number: int) -> bool:
+    """Return whether a process is there that is no zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_here(models: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     folder = tmp_path / "tmp"
@@ -50,9 +58,13 @@ def test_on_a_board(models: Path, tmp_path: Path, keep: list[str]) -> None:
         process = start([*words, "--remote-python", sys.executable], folder, ANDROID_BENCH_SSH=board.ssh_command)
         while not [path for path in board.temporary.rglob("output") if path.stat().st_size]:
             assert process.poll() is None
+        (number,) = [int(path.read_text()) for path in board.temporary.rglob("process")]
+        assert is_running(number)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
         assert process.returncode == 143, errors
+        while is_running(number):  # the kernel takes a moment
+            pass
         assert errors == "interrupted: ended by SIGTERM; what was already measured is kept\n"
         assert not list(folder.iterdir())
         left = [path.relative_to(board.temporary).parts for path in board.temporary.rglob("*")]

@@ -1,6 +1,6 @@
 /* Measures one TFLite model with libLiteRt.so and prints the result as one line of JSON.
 
-   The arguments and the document are those of python_runner.py, less what its host knows anyway (the device,
+   The arguments and the document are those of the runner in Python, less what its host knows anyway (the device,
    the tensors), with "operators" added: how long each kind took, from separate runs with the profiler on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
