@@ -195,7 +195,9 @@ def started(
     clock = Clock()
     with clock("read"):
         source = Source.read(model, options)
-    data = SampleSets.checked(source.graph, calibration, evaluation, options.input_range, source.told_ranges)
+    data = SampleSets.checked(
+        source.graph, calibration, evaluation, options.input_range, source.told_ranges, source.input_dtypes
+    )
     judged = _evaluation(model, data, options.metric) if data.evaluation else None
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
@@ -296,6 +298,7 @@ def _report(
         metrics=verified.metrics,
         drop=verified.drop,
         evaluated=len(data.evaluation[0]) if data.evaluation else 0,
+        self_check=float_model.self_check,
         parity=verified.parity.as_json() | {"compared_on": data.compared_on},
         calibration=data.calibration_record,
         input_range=_input_range(options.input_range),

@@ -15,6 +15,7 @@ from export.mixed_precision.latency import LatencyRatio
 from export.mixed_precision.search import MixedPrecision
 from export.quantization.candidates import TrainingRecord
 from export.record import Record
+from export.verification.float_reference import SelfCheck
 from keras_classics.files import write_json
 
 SCHEMA = "keras-classics/export-report/1"
@@ -58,6 +59,7 @@ class Report:
             None and empty without targets.
         drop: by how many percentage points accuracy fell, the 95 % interval of that (paired: the
             same samples), and on how many samples only the model or only the file was right.
+        self_check: how far the graph that was read is from the Keras model, and the precision that computes in.
         parity: how the outputs differ (`export.verification.parity.Parity`).
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, or of each by its name, where known.
@@ -97,6 +99,7 @@ class Report:
     metrics: list[dict[str, Any]]
     drop: dict[str, Any] | None
     evaluated: int
+    self_check: SelfCheck
     parity: dict[str, Any]
     calibration: CalibrationRecord | None
     input_range: list[float] | dict[str, list[float]] | None

@@ -29,7 +29,8 @@ class Source:
         normalization: the first one, as it was before it was folded.
         cut: for each output whether the graph gives the logits of it, where the model has a softmax.
         keep_float: operations that the user wants in float.
-        told_ranges: by input, the range that a Rescaling at it is made for; None where nothing tells.
+        input_dtypes: by input.
+        told_ranges: by input, the range that its dtype, or a Rescaling at it, is made for; None where nothing tells.
     """
 
     model: keras.Model
@@ -38,6 +39,7 @@ class Source:
     normalization: FirstNormalization | None
     cut: Sequence[bool]
     keep_float: frozenset[str]
+    input_dtypes: Mapping[str, str]
     told_ranges: Mapping[str, InputRange | None]
 
     @classmethod
@@ -49,10 +51,11 @@ class Source:
         """
         graph = read_graph(model)
         normalization = first_normalization(graph)
-        told_ranges = {name: derived_range(graph, name) for name in graph.inputs}
+        dtypes = {name: str(each.dtype) for name, each in zip(graph.inputs, model.inputs, strict=True)}
+        told_ranges = {name: derived_range(graph, name, dtypes[name]) for name in graph.inputs}
         folds = simplify(graph)
         cut = [options.logits and graph.logits(name) != name for name in graph.outputs]
         if any(cut):
             cut_softmax(graph)
         keep_float = float_operations(graph, options.keep_float, absorbing_operations(folds))
-        return cls(model, graph, folds, normalization, cut, keep_float, told_ranges)
+        return cls(model, graph, folds, normalization, cut, keep_float, dtypes, told_ranges)

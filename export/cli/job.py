@@ -179,18 +179,18 @@ def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Datase
     """
     if chosen.weights == "random" and not chosen.calibration:
         return UNIT_RANGE
-    given = Path(chosen.calibration) if chosen.calibration else None
+    given, dtype = Path(chosen.calibration) if chosen.calibration else None, str(model.inputs[0].dtype)
     if given is None and dataset is None:
         return None
     if given is not None and given.suffix in ARRAY_FILES:
-        return derived_range(read_graph(model), model.inputs[0].name) if len(model.inputs) == 1 else None
+        return derived_range(read_graph(model), model.inputs[0].name, dtype) if len(model.inputs) == 1 else None
     shape = _image_shape(model)
     if dataset is not None:
         pixels, default = dataset.calibration.images(slice(SAMPLES)), UNIT_RANGE
     else:
         assert given is not None
         pixels, default = _folder(given, shape, SAMPLES), None
-    return range_of_photos(read_graph(model), pixels, chosen.model, default)
+    return range_of_photos(read_graph(model), pixels, chosen.model, default, dtype)
 
 
 def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:

@@ -73,15 +73,19 @@ def _by_channel(constant: np.ndarray) -> np.ndarray:
     return constant.reshape(-1).astype(np.float64)
 
 
-def derived_range(graph: Graph, name: str) -> InputRange | None:
-    """The range that a Rescaling at the input is made for; None where there is none, or it fits several."""
+def derived_range(graph: Graph, name: str, dtype: str = "float32") -> InputRange | None:
+    """The range that an input of bytes has, or a Rescaling at it is made for; None where that fits none or several."""
+    if dtype == "uint8":
+        return InputRange.between(0, 255)
     first = preprocessing(graph, name)
     candidates = [InputRange.between(*limits) for limits in ((0, 1), (-1, 1), (0, 255))]
     fitting = [each for each in candidates if first.means(each)]
     return fitting[0] if len(fitting) == 1 and not first.is_identity else None
 
 
-def range_of_photos(graph: Graph, pixels: np.ndarray, model: str, default: InputRange | None = None) -> InputRange:
+def range_of_photos(
+    graph: Graph, pixels: np.ndarray, model: str, default: InputRange | None = None, dtype: str = "float32"
+) -> InputRange:
     """The range of a model's input, from all that its graph and photos tell.
 
     A Rescaling at the input is made for one range. A Normalization gives photos of its range a mean of about 0 and a
@@ -93,12 +97,13 @@ def range_of_photos(graph: Graph, pixels: np.ndarray, model: str, default: Input
         pixels: photos in [0, 1], (N, height, width, channels).
         model: what messages call it.
         default: what to take where several ranges are left and it is one of them.
+        dtype: of the input.
 
     Raises:
         InputError: several ranges, or none, are left.
     """
     (name,) = graph.inputs
-    if (told := derived_range(graph, name)) is not None:
+    if (told := derived_range(graph, name, dtype)) is not None:
         return told
     photos = pixels[:: -(-len(pixels) // SAMPLES)]
     texts = COLOUR_RANGES if pixels.shape[-1] == 3 else GRAY_RANGES

@@ -66,11 +66,13 @@ class SampleSets:
         evaluation: Any,
         input_range: InputRanges,
         told_ranges: Mapping[str, InputRange | None],
+        dtypes: Mapping[str, str],
     ) -> SampleSets:
         """What was given, as arrays by input.
 
         Args:
             told_ranges: what a Rescaling says of each input; data is checked against it where no range is given.
+            dtypes: of the inputs.
 
         Raises:
             InputError: it does not fit the model's inputs or cannot be used.
@@ -95,7 +97,7 @@ class SampleSets:
             check_scale(told, some, "evaluation")
         if calibrating and evaluating:
             _check_disjoint(calibrating, evaluating)
-        compared, compared_on = _compared(graph, calibrating, evaluating)
+        compared, compared_on = _compared(graph, calibrating, evaluating, dtypes)
         return cls(calibrating, evaluating, targets, compared, compared_on)
 
     @property
@@ -112,11 +114,22 @@ def _check_disjoint(calibration: Inputs, evaluation: Sequence[Images]) -> None:
         )
 
 
-def _compared(graph: Graph, calibration: Inputs, evaluation: Sequence[Images]) -> tuple[Inputs, str]:
+def _compared(
+    graph: Graph, calibration: Inputs, evaluation: Sequence[Images], dtypes: Mapping[str, str]
+) -> tuple[Inputs, str]:
     if evaluation:
         return first(evaluation, COMPARED_SAMPLES), "evaluation"
     if calibration:
         return first(calibration, COMPARED_SAMPLES), "calibration"
     random = np.random.default_rng(0)
-    shapes = [(PROBING_SAMPLES, *graph.operations[name].shape) for name in graph.inputs]
-    return [random.random(shape, np.float32) for shape in shapes], "uniform noise in [0, 1]"
+    noise = [_noise(random, (PROBING_SAMPLES, *graph.operations[name].shape), dtypes[name]) for name in graph.inputs]
+    return noise, "uniform noise"
+
+
+def _noise(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Between 0 and 1; of bytes any, and of other whole numbers 0 and 1, which every embedding knows."""
+    if dtype == "uint8":
+        return random.integers(256, size=shape).astype(np.float32)
+    if "int" in dtype or dtype == "bool":
+        return random.integers(2, size=shape).astype(np.float32)
+    return random.random(shape, np.float32)

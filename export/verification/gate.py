@@ -11,10 +11,10 @@ import numpy as np
 from export.errors import GateError
 from export.options import INTEGER_MODES
 from export.tflite_file.audit import Audit
+from export.verification.float_reference import SelfCheck
 from export.verification.output_errors import PartError
 from export.verification.parity import Parity
 
-GRAPH_PARITY = 1e-4  # a mistake makes more; Keras's own float32 is up to 1.9e-5 from float64 (ResNet50 on photos)
 FLOAT_PARITY = {"float32": 1e-4, "float16": 1e-2}
 LEAST_SQNR_DB = 10.0  # of what a softmax takes: it keeps ranks, and the distribution it gives is judged too
 GREATEST_ERROR = 0.1  # of a value's deviation: an SQNR of 20 dB
@@ -27,12 +27,14 @@ MAX_DROP_POINTS = 1.0
 MAX_DROP_SHARE = 0.01  # of the model's value, for metrics with a unit of their own
 
 
-def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: Parity, graph_error: float) -> list[str]:
+def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: Parity, check: SelfCheck) -> list[str]:
     """What makes a file wrong whatever its accuracy; `islands` compute in float though nobody asked for it."""
     faults = []
-    if graph_error > GRAPH_PARITY:
+    if not check.relative_rms <= check.limit:
+        computed = "" if check.compute_dtype == "float32" else f" in {check.compute_dtype}"
         faults.append(
-            f"the graph read from the model differs from it by {graph_error:.2g} (relative RMS, limit {GRAPH_PARITY:g})"
+            f"the graph read from the model differs from it{computed} by {check.relative_rms:.2g} (relative RMS, limit "
+            f"{check.limit:g})"
         )
     if found.variables:
         faults.append("the file holds variables (VAR_HANDLE): it was not frozen")

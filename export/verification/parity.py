@@ -124,7 +124,13 @@ def _agreement(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:
 
 
 def keras_outputs(model: keras.Model, batch: Inputs) -> list[np.ndarray]:
-    """All outputs of a Keras model for one batch."""
+    """All outputs of a Keras model for one batch, float32; it takes each input in its own dtype."""
+    batch = [_as_dtype(array, str(each.dtype)) for array, each in zip(batch, model.inputs, strict=True)]
     structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     result = model(keras.tree.pack_sequence_as(structure, batch), training=False)
-    return [np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(result)]
+    return [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in keras.tree.flatten(result)]
+
+
+def _as_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
+    """As the model takes it; a half-precision model makes its own of float32."""
+    return np.round(array).astype(dtype) if "int" in dtype else array

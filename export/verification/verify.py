@@ -82,7 +82,7 @@ def convert_and_verify(
         file_observed,
         metrics,
         structural_faults=[
-            *structural_faults(options.mode, file, islands, parity, float_model.graph_error),
+            *structural_faults(options.mode, file, islands, parity, float_model.self_check),
             *sparsity.faults(path, file, options.prune, options.cluster),
         ],
         accuracy_faults=accuracy_faults(

@@ -63,6 +63,12 @@ def test_a_rescaling_tells_its_range(case: str) -> None:
     assert range_of_photos(graph, pixels(), "m.keras") == InputRange.parse(expected)
 
 
+def test_bytes_have_their_own_range() -> None:
+    graph = read_graph(network())
+    assert derived_range(graph, "image", "uint8") == InputRange.between(0, 255)
+    assert range_of_photos(graph, pixels(), "m.keras", dtype="uint8") == InputRange.between(0, 255)
+
+
 def test_no_rescaling_tells_nothing() -> None:
     for first in ((), (layers.Rescaling(3.0),), (layers.Rescaling(1.0),)):
         assert derived_range(read_graph(network(*first)), "image") is None
