@@ -225,7 +225,7 @@ def test_quantization_aware_training_goes_through_folds_in_both_directions(tmp_p
     )
     assert report.fully_integer
     assert report.requantizations == 0
-    assert report.parity["sqnr_db"] > 15
+    assert report.parity["sqnr_db"] > 10
     carried = keras.saving.load_model(report.keras_model)
     changed = [
         type(layer).__name__
