@@ -6,6 +6,7 @@ from export.ir.graph import Graph
 from export.passes.fold import Fold, Pass
 from export.passes.fold_batch_normalization import fold_batch_normalization
 from export.passes.fold_constants import fold_constants
+from export.passes.fold_constants_backwards import fold_constants_backwards
 from export.passes.limits_to_activations import limits_to_activations
 from export.passes.loosen_ties import loosen_ties
 from export.passes.merge_constants import merge_constants
@@ -26,6 +27,8 @@ PASSES: tuple[Pass, ...] = (
     # Before constants are folded forwards, which takes one multiplication and one addition at a time.
     merge_constants,
     fold_constants,
+    # After forward folds, which a term cannot join where padding or a missing bias is behind it; this takes the rest.
+    fold_constants_backwards,
     # After all that changes weights: whether places of a shared layer still have the same weights shows only now.
     loosen_ties,
     # Last, since it compares operations without weights, and constants between two of them are gone by now.

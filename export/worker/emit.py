@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
+from export.ir.graph import Graph
 from export.worker import execute, float_edges, large_weights
 from export.worker.dynamic_range import with_dynamic_range
 from export.worker.protocol import Convert, File
@@ -26,6 +27,8 @@ def convert(request: Convert) -> File:
 
 def _converted(request: Convert) -> bytes:
     graph, io = request.graph, request.io
+    if request.mode in ("int8", "int16x8"):
+        graph = _with_uneven_biases(graph)
     signature = [
         tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
         for index, name in enumerate(graph.inputs)
@@ -58,6 +61,22 @@ def _converted(request: Convert) -> bytes:
             converter.representative_dataset = lambda: _one_by_one(request.samples)
     content = converter.convert()
     return float_edges.without_marks(content) if request.keep_float else content
+
+
+def _with_uneven_biases(graph: Graph) -> Graph:
+    """The graph with a last bit changed in each bias that repeats one number.
+
+    The converter holds such a constant as that number alone, and then quantizes it for all channels with the scale of
+    the first one's kernel.
+    """
+    operations = dict(graph.operations)
+    for name, operation in operations.items():
+        bias = operation.weights.get("bias")
+        if bias is not None and bias.size > 1 and bias.any() and np.all(bias == bias[0]):
+            uneven = np.array(bias)
+            uneven[-1] = np.nextafter(uneven[-1], np.float32(0))
+            operations[name] = replace(operation, weights=operation.weights | {"bias": uneven})
+    return replace(graph, operations=operations)
 
 
 def _one_by_one(samples: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
