@@ -70,12 +70,23 @@ class Operation:
 
 @dataclass
 class Graph:
-    """A model as operations in order of execution."""
+    """A model as operations in order of execution.
+
+    Attributes:
+        inputs, outputs: the operations that take what the model is given, and those that give what it returns.
+        input_names, output_names: what the model's user calls these, in the same order; as the operations by default.
+    """
 
     name: str
     operations: dict[str, Operation]
     inputs: list[str]
     outputs: list[str]
+    input_names: list[str] = field(default_factory=list)
+    output_names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.input_names = self.input_names or list(self.inputs)
+        self.output_names = self.output_names or list(self.outputs)
 
     def consumers(self) -> dict[str, list[Operation]]:
         """For every operation, those that read its output."""
@@ -101,7 +112,8 @@ class Graph:
             name: replace(operation, inputs=list(operation.inputs), weights=dict(operation.weights))
             for name, operation in self.operations.items()
         }
-        return Graph(self.name, operations, list(self.inputs), list(self.outputs))
+        names = (list(self.input_names), list(self.output_names))
+        return Graph(self.name, operations, list(self.inputs), list(self.outputs), *names)
 
     def redirect(self, source: str, other: str) -> None:
         """Let all that read one operation's output, and the graph's outputs, take another's."""
@@ -174,13 +186,14 @@ class Graph:
             }
             for operation in self.operations.values()
         ]
-        return {"name": self.name, "operations": operations, "inputs": self.inputs, "outputs": self.outputs}
+        names = ("name", "inputs", "outputs", "input_names", "output_names")
+        return {name: getattr(self, name) for name in names} | {"operations": operations}
 
     @classmethod
     def from_header(cls, header: dict[str, Any], arrays: Arrays) -> Graph:
         """The graph of `header()` and `weights()`; other arrays are left aside."""
         operations = {row["name"]: Operation(**row | {"shape": tuple(row["shape"])}) for row in header["operations"]}
-        graph = cls(header["name"], operations, header["inputs"], header["outputs"])
+        graph = cls(**header | {"operations": operations})
         graph.set_weights({name: array for name, array in arrays.items() if name.rsplit(":", 1)[0] in operations})
         return graph
 

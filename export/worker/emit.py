@@ -12,16 +12,19 @@ from export.ir.graph import Graph
 from export.worker import execute, float_edges, large_weights
 from export.worker.dynamic_range import with_dynamic_range
 from export.worker.protocol import Convert, File
+from export.worker.signature import with_signature
 
 
 def convert(request: Convert) -> File:
-    """The TFLite file of a graph at batch 1."""
+    """The TFLite file of a graph at batch 1, with a signature."""
+    content: bytes | bytearray
     if request.mode in ("float32", "dynamic"):
         light, kernels = large_weights.stand_ins(request.graph)
         content = large_weights.written(_converted(replace(request, graph=light)), kernels) or _converted(request)
         content = with_dynamic_range(content) if request.mode == "dynamic" else content
     else:
         content = _converted(request)
+    content = with_signature(content, request.graph.input_names, request.graph.output_names)
     return File(np.frombuffer(content, np.uint8))
 
 
@@ -42,8 +45,8 @@ def _converted(request: Convert) -> bytes:
             read_in_float = {source for name in request.keep_float for source in graph.operations[name].inputs}
             apart = [name for name in graph.outputs if name in request.keep_float or name in read_in_float]
             values |= {name: execute.read(name, values[name], request.ranges, True, False) for name in apart}
-        outputs = [values[name] for name in graph.outputs]
-        return outputs[0] if len(outputs) == 1 else {f"output_{i}": output for i, output in enumerate(outputs)}
+        outputs = [values[name] for name in graph.outputs]  # given by names whose order in a sorted list is this one
+        return outputs[0] if len(outputs) == 1 else {f"output_{i:06}": output for i, output in enumerate(outputs)}
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], None)
     converter.exclude_conversion_metadata = True  # adding it takes another copy of the file
