@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from export.data.samples import Inputs
-from export.errors import InputError
+from export.errors import GateError, InputError
 from export.tflite_file.interpreter import Interpreter, Port
 
 SAMPLES = 2
@@ -19,12 +19,15 @@ LEAST_STEPS = 2.0
 """So many steps of an 8-bit output they may always be apart; up to 9 for single values were seen on deep networks."""
 
 
-def runtime_faults(path: str | os.PathLike[str], samples: Inputs, rounds: bool) -> list[str]:
-    """Why a file is not fit for every LiteRT: one way does not load or run it, or they give different outputs.
+def disagreements(path: str | os.PathLike[str], samples: Inputs, rounds: bool) -> list[str]:
+    """Outputs of a file in which the two ways to run it differ by more than they may, each as a fault.
 
     Args:
         samples: (N, …) for each input.
         rounds: whether the file rounds activations to 8 bits.
+
+    Raises:
+        GateError: one of the two does not load or run the file, so nothing can be measured on it.
     """
     few = [_two(array) for array in samples]
     found = []
@@ -33,7 +36,8 @@ def runtime_faults(path: str | os.PathLike[str], samples: Inputs, rounds: bool) 
             interpreter = Interpreter(path, delegate=delegate)
             found.append(interpreter.run(few))
         except (InputError, RuntimeError) as error:
-            return [f"{name} of LiteRT cannot run it: {' '.join(str(error).split())}"]
+            reason = " ".join(str(error).split())
+            raise GateError(f"{path} is not shipped: {name} of LiteRT cannot run it: {reason}") from error
     return [
         f"the built-in kernels of LiteRT and XNNPACK give different outputs ({name}: {difference:.2g} times the limit)"
         for name, port, one, other in zip(interpreter.output_names, interpreter.outputs, *found, strict=True)

@@ -12,12 +12,12 @@ from export.run import Run
 from export.tflite_file.audit import Audit, audit
 from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import FloatModel, Outputs, observed
-from export.verification.gate import FLOAT_PARITY, accuracy_faults, refuse, structural_faults
+from export.verification.gate import FLOAT_PARITY, accuracy_faults, structural_faults
 from export.verification.islands import unexpected_islands
 from export.verification.metrics import OF_CLASSES, Observed, output_names
 from export.verification.output_parts import DescribedOutput, described
 from export.verification.parity import Parity, compare
-from export.verification.runtimes import runtime_faults
+from export.verification.runtimes import disagreements
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def convert_and_verify(
         expected: the outputs of the candidate's float reference.
 
     Raises:
-        GateError: LiteRT's built-in kernels or XNNPACK do not run the file, or do not agree on it.
+        GateError: LiteRT's built-in kernels or XNNPACK do not run the file.
     """
     with run.clock("convert"):
         path.write_bytes(converted(run, candidate))
     with run.clock("verify"):
         rounds = run.options.mode not in FLOAT_PARITY
-        refuse(runtime_faults(path, run.data.compared, rounds), run.path)  # nothing else can be measured on it
+        different = disagreements(path, run.data.compared, rounds)
         parity = compare(path, run.data.compared, expected.after_softmax, expected.before_softmax, _described(run))
     with run.clock("evaluate"):
         file_observed = observed(run, Interpreter(path).run)
@@ -85,9 +85,10 @@ def convert_and_verify(
             *structural_faults(options.mode, file, islands, parity, float_model.self_check),
             *sparsity.faults(path, file, options.prune, options.cluster),
         ],
-        accuracy_faults=accuracy_faults(
-            options.mode, parity, metrics, options.max_drop, options.min_sqnr, options.file_io
-        ),
+        accuracy_faults=[
+            *accuracy_faults(options.mode, parity, metrics, options.max_drop, options.min_sqnr, options.file_io),
+            *different,
+        ],
     )
 
 

@@ -120,10 +120,10 @@ def test_a_model_that_int8_cannot_carry_is_refused(spoiled, mnist, tmp_path: Pat
     assert report.accuracy < 0.5
 
 
-def test_a_file_that_is_not_finite_is_refused_even_without_a_gate(lenet, tmp_path: Path, worker: Worker) -> None:
+def test_weights_that_are_not_finite_are_refused_even_without_a_gate(lenet, tmp_path: Path, worker: Worker) -> None:
     kernel, bias = lenet.get_layer("predictions").get_weights()
     lenet.get_layer("predictions").set_weights([kernel * np.float32(np.inf), bias])
-    with pytest.raises(GateError, match="not finite"):
+    with pytest.raises(InputError, match="layer 'predictions' has values in its kernel that are not finite"):
         export_tflite(lenet, tmp_path / "nan.tflite", gate=False, worker=worker)
     assert not list(tmp_path.iterdir())
 
@@ -146,7 +146,7 @@ REFUSED = {
     "inputs": (lambda data: {"calibration": (data["calibration"],) * 2}, "2 arrays and the model 1 inputs: image"),
     "overlap": (lambda data: {"calibration": data["evaluation"][0][:5]}, "5 samples are in both"),
     "missing": (lambda data: {"calibration": None}, "needs representative data"),
-    "io": (lambda data: {"io": "int4"}, "io is 'int4'; it takes int8, uint8, float32"),
+    "io": (lambda data: {"io": "int4"}, "io= is 'int4'; it takes int8, uint8, float32"),
     "labels": (lambda data: {"evaluation": (data["evaluation"][0], [1, 2])}, "100 samples and 2 labels"),
 }
 

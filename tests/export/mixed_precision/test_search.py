@@ -55,7 +55,7 @@ def test_a_goal_that_nothing_reaches_is_refused(lenet: keras.Model, mnist, tmp_p
         export_tflite(lenet, tmp_path / "a.tflite", "int8", min_sqnr=200.0, **options)
     report = export_tflite(lenet, tmp_path / "a.tflite", "int8", min_sqnr=200.0, gate=False, **options)
     assert report.fully_integer
-    assert len(report.gate["faults"]) == 1
+    assert "SQNR" in report.gate["faults"][-1]
 
 
 def test_the_parts_of_the_noise_add_up(lenet: keras.Model, mnist: Dataset, worker: Worker) -> None:
