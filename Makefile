@@ -34,6 +34,7 @@ benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/export_cost.py
 	$(RUN) benchmarks/agreement.py
 	$(RUN) benchmarks/modes.py
+	$(RUN) benchmarks/tasks.py
 	$(RUN) benchmarks/producers.py
 	$(RUN) benchmarks/runtimes.py
 	$(RUN) benchmarks/idle_comparison.py
