@@ -123,7 +123,7 @@ class RemoteTarget(Target):
         """Run a program there that is ended, too, if this run ends before it.
 
         Args:
-            command: a shell command that ends in `exec`, so that the program takes the shell's place.
+            command: a shell command that ends in `exec`, so that the program's process is the one that is ended.
             timeout: seconds; None for `CALL_TIMEOUT`.
 
         Returns:
@@ -133,7 +133,8 @@ class RemoteTarget(Target):
             TargetLostError: as `shell` does.
         """
         self._at_work = True
-        process = self.shell(f"echo $$ > {shlex.quote(self._process_file)}; {command}", timeout)
+        # The shell stays the parent, for ssh tells of a program that dies of a signal as of a lost connection.
+        process = self.shell(f"{{ {command}; }} & echo $! > {shlex.quote(self._process_file)}; wait $!", timeout)
         self._at_work = False
         return process
 

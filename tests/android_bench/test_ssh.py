@@ -107,7 +107,9 @@ def test_a_connection_that_breaks_keeps_the_rows_and_the_run_resumes(
     output, unplugged = tmp_path / "results.jsonl", tmp_path / "unplugged"
     python = tmp_path / "python"
     python.write_text(
-        f'#!/bin/sh\ncase "$*" in *--model*) test -e {unplugged} && kill -9 $PPID ;; esac\nexec {sys.executable} "$@"\n'
+        "#!/bin/sh\n"
+        f'case "$*" in *--model*) test -e {unplugged} && kill -9 $(cut -d" " -f4 /proc/$PPID/stat) ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
     )
     python.chmod(0o755)
     words = ["--target", "ssh:board", "--remote-python", python, *FEW, "--output", output]
