@@ -66,7 +66,7 @@ def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker, li
     report = export_tflite(model, tmp_path / "int8.tflite", "int8", gate=False, **data, worker=worker)
     assert report.fully_integer
     assert report.requantizations == 0
-    assert report.parity["sqnr_db"] >= LEAST_SQNR_DB[name]
+    assert report.parity["relative_rms"] <= 10 ** (-LEAST_SQNR_DB[name] / 20)
 
 
 @pytest.mark.slow
