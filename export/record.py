@@ -8,7 +8,10 @@ from typing import Any
 
 
 class Record(Mapping[str, Any]):
-    """A frozen dataclass whose fields can be read by key as well, as they stand in the report's JSON."""
+    """A frozen dataclass whose fields can be read by key as well, as they stand in the report's JSON.
+
+    Subclasses leave `eq` to the mapping, so that a record equals a dictionary of the same values.
+    """
 
     def __getitem__(self, key: str) -> Any:
         if key not in iter(self):

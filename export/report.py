@@ -21,7 +21,7 @@ from keras_classics.files import write_json
 SCHEMA = "keras-classics/export-report/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FloatLayers(Record):
     """The operations that stay in float in an int8 file, and its latency over that of the file all in int8."""
 
@@ -29,7 +29,7 @@ class FloatLayers(Record):
     latency_over_int8: LatencyRatio
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GateRecord(Record):
     """Whether the gate passed the file, the faults that would refuse it, and what was asked of it."""
 

@@ -33,7 +33,7 @@ PROBING_SAMPLES = 4
 """Samples of noise on which a float file is compared where no data were given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CalibrationRecord(Record):
     """The calibration samples in the report: their number, and the SHA-256 of their values and shapes."""
 

@@ -20,7 +20,7 @@ BLOCK_SECONDS = 0.05
 """A block of runs of one file takes about this long, so that other work on the machine meets both files alike."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatencyRatio(Record):
     """A file's latency over that of another.
 

@@ -36,7 +36,7 @@ MOST_SAMPLES = 16
 """Held-out calibration samples on which the noise of each tensor and kernel is measured."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction(Record):
     """By how much a set should raise the file's SQNR, in dB, and its latency over that of the file without it."""
 
@@ -44,7 +44,7 @@ class Prediction(Record):
     latency: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FloatSet(Record):
     """A set of operations in float that was tried, and what was measured on its file."""
 
@@ -57,7 +57,7 @@ class FloatSet(Record):
     passed: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MixedPrecision(Record):
     """The sets that were tried, the file that was to be improved first; latencies are over that file's."""
 

@@ -37,7 +37,7 @@ MOST_FOR_ROUNDING_IN_DISTILLATION = 384
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingRecord(Record):
     """Quantization-aware training.
 

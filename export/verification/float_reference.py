@@ -33,7 +33,7 @@ class Outputs:
     after_softmax: list[np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SelfCheck(Record):
     """How far the graph, in float32 by TensorFlow, is from the Keras model under its own backend.
 
