@@ -75,7 +75,7 @@ def test_the_command_says_it_in_one_line(normalized, mnist: Dataset, tmp_path: P
     normalized.save(tmp_path / "model.keras")
     arguments = [tmp_path / "model.keras", "--int8", "--no-gate", "--calibration", tmp_path / "photos"]
     capsys.readouterr()
-    assert main([str(each) for each in (*arguments, "--output", tmp_path)]) == 0
+    assert main([str(each) for each in (*arguments, "--input-range=0,1", "--output", tmp_path)]) == 0
     err = capsys.readouterr().err
     assert err.startswith("warning: the calibration data seems to be scaled otherwise")
     assert err.count("\n") == 1
