@@ -23,6 +23,7 @@ from export.frontend.read import read_graph
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
 from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
+from export.verification.measures import check_name
 from export.verification.metrics import output_names
 from keras_classics import preprocessing_for, registry, train, weights
 from keras_classics.datasets import data, image_folder
@@ -65,6 +66,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
     path = Path(chosen.model)
     named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
     refuse_contradictions(chosen, flag)
+    if chosen.metric:
+        check_name(chosen.metric)
     _check_sources(chosen, named)
     input_range: InputRange | None
     if not named:

@@ -133,7 +133,7 @@ def _output_fault(error: PartError, labelled: bool, min_sqnr: float | None) -> s
         return None
     of = "its own deviation" if error.varies else "its greatest value, from which it does not move in the model"
     few = f", with {error.values} different values left" if error.values <= FEW_VALUES else ""
-    return f"{name} is off by {error.relative_error:.2g} of {of} (limit {limit:.2g}){few}"
+    return f"{name} is off by {error.relative_error:.3g} of {of} (limit {limit:.2g}){few}"
 
 
 def _mend(error: PartError, siblings: bool, io: str) -> str:

@@ -17,6 +17,8 @@ from export.verification.intervals import Interval
 
 MOST_VALUES_RESAMPLED = 2e8  # by a metric of the user's, which takes each resample whole
 FEWEST_RESAMPLES, MOST_RESAMPLES = 50, 400
+AUTOMATIC = ("accuracy", "acc")
+"""Names that leave it to the targets which accuracy is meant."""
 HIGHER_IS_BETTER = "higher_is_better"
 # Those of Keras's metrics that are errors; its others grow with the quality.
 ERRORS = (
@@ -305,6 +307,12 @@ def given(metric: Any) -> Measure:
             return metric.result()
 
     return Given(name, function, _direction(metric, name))
+
+
+def check_name(metric: str) -> None:
+    """Raise InputError where a metric's name is not known."""
+    if metric not in AUTOMATIC:
+        given(metric)
 
 
 def _called(name: str, function: Callable[..., Any], targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from export.data.samples import Images, Inputs, batches
 from export.errors import InputError
 from export.verification.measures import (
+    AUTOMATIC,
     Accuracy,
     Measure,
     binary_accuracy,
@@ -24,7 +25,6 @@ from export.verification.measures import (
 )
 
 Run = Callable[[Inputs], list[np.ndarray]]
-AUTOMATIC = ("accuracy", "acc")
 R2 = "r2_score"
 OF_CLASSES = ("sparse_categorical_accuracy", "categorical_accuracy")
 """Measures of outputs of which the greatest on the last axis counts: scores of classes."""

@@ -205,6 +205,7 @@ BAD = {
         lambda p, m: [m, "--int8", "--calibration", arrays(p, 255), "--input-range", "0,1"],
         "reaches from 0 to 255",
     ),
+    "metric": (lambda p, m: ["lenet5", "--metric", "acuracy"], "metric 'acuracy' is not known; it takes accuracy, "),
     "import": (lambda p, m: [m, "--import", "no_such_module"], "no_such_module"),
     "weights for a file": (lambda p, m: [m, "--weights", "random"], "--weights goes with a model's name"),
     "output is a file": (lambda p, m: [m, "--output", file_there(p / "out")], "a file stands where a folder is needed"),
