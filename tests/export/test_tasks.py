@@ -55,11 +55,9 @@ def column_errors(model: keras.Model, path: Path) -> np.ndarray:
 
 def test_scores_beside_boxes_are_not_destroyed_unseen(head: keras.Model, tmp_path: Path, worker: Worker) -> None:
     path = tmp_path / "a.tflite"
-    with pytest.raises(
-        GateError, match=r"output 'boxes', column \d,.*try --io float32, which joins it in float"
-    ) as caught:
+    message = r"output 'boxes', column [456], .* different values left; try --io float32, which joins it in float"
+    with pytest.raises(GateError, match=message):
         export_tflite(head, path, "int8", calibration=CALIBRATION, worker=worker)
-    assert "constant in the file" in str(caught.value)
     report = export_tflite(head, path, "int8", calibration=CALIBRATION, gate=False, worker=worker)
     assert report.parity["relative_rms"] < 0.02  # which hid it
     assert column_errors(head, path)[4:].min() > 0.5
