@@ -21,7 +21,7 @@ MOST_STEPS_OF_OUTPUT = 256
 def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[str]:
     """Operations whose output gets a range of its own, in order of execution.
 
-    Not those that are fused with the activation after them, and not those that keep their
+    Not those that are fused with the activation after them, and not those that only pass on numbers at their
     input's scale (of which a concatenation needs one range for all its inputs). Of operations that
     stay in float, those whose output is stored in int8 all the same.
     """
@@ -32,9 +32,13 @@ def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[st
         if (
             name in graph.outputs or any(reader.name not in keep_float for reader in consumers[name])
             if name in keep_float
-            else not operation.traits.same_scale and not is_fused(operation, consumers[name], graph)
+            else _is_rounded(operation) and not is_fused(operation, consumers[name], graph)
         )
     ]
+
+
+def _is_rounded(operation: Operation) -> bool:
+    return operation.traits.rounds or not operation.traits.same_scale
 
 
 def is_fused(operation: Operation, readers: Sequence[Operation], graph: Graph) -> bool:
