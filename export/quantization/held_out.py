@@ -21,10 +21,14 @@ class Scored(Protocol):
     """What has a score: a graph with the ranges of its activations, told from others by its identity."""
 
     @property
-    def graph(self) -> Graph: ...
+    def graph(self) -> Graph:
+        """What is computed."""
+        ...
 
     @property
-    def ranges(self) -> Ranges: ...
+    def ranges(self) -> Ranges:
+        """In which 8 bits."""
+        ...
 
 
 Name = TypeVar("Name")
