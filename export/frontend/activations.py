@@ -95,8 +95,6 @@ def clip(build: Builder, x: str, low: float | None = None, high: float | None = 
         if high is None or high == 6:
             return function(build, x, "relu" if high is None else "relu6")
         return function(build, x, "relu_limited", limit=float(high))
-    if (low, high) == (-1, 1):  # the converter has an operator for this one, in float only
-        return build.shift(clip(build, build.shift(x, 1.0), 0.0, 2.0), -1.0)
     for kind, limit in (("maximum", low), ("minimum", high)):
         if limit is not None:
             x = build.add(kind, x, weights={"limit": limit}, shape=build.shape_of(x))

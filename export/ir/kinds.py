@@ -31,6 +31,7 @@ class Traits:
         limit: above which it cuts off, so that a factor may only fill the room below.
         carries_offset: a constant that is added to a channel passes from its inputs to its output.
         same_scale: TFLite's 8-bit kernel gives the output the scale of the input; of several inputs all share one.
+        rounds: what it gives at that scale are new numbers, which are rounded to it, and not some of its input's.
         fuses_activation: TFLite computes it in one with an activation that alone reads it.
         fused: TFLite computes it in one with such an operation before it, of which then no value is stored.
         nonnegative: what it gives is never below zero.
@@ -50,6 +51,7 @@ class Traits:
     limit: float | None = None
     carries_offset: bool = False
     same_scale: bool = False
+    rounds: bool = False
     fuses_activation: bool = False
     fused: bool = False
     nonnegative: bool = False
@@ -87,7 +89,7 @@ KINDS: Mapping[str, Traits] = {
     "maximum": Traits(roles=("limit",), constant="limit", elementwise=True, carries_factor=True, same_scale=True),
     "minimum": Traits(roles=("limit",), constant="limit", elementwise=True, carries_factor=True, same_scale=True),
     "max_pool": Traits(carries_factor=True, carries_offset=True, same_scale=True),
-    "average_pool": Traits(carries_factor=True, carries_offset=True, same_scale=True),
+    "average_pool": Traits(carries_factor=True, carries_offset=True, same_scale=True, rounds=True),
     "mean": Traits(carries_factor=True, carries_offset=True),
     "sum_over": Traits(carries_factor=True),
     "maximum_over": Traits(carries_factor=True, same_scale=True),
@@ -96,7 +98,7 @@ KINDS: Mapping[str, Traits] = {
     "transpose": Traits(same_scale=True),
     "pad": Traits(carries_factor=True, same_scale=True),
     "strided_slice": Traits(carries_factor=True, carries_offset=True, same_scale=True),
-    "resize": Traits(carries_factor=True, same_scale=True, takes_shape=True),
+    "resize": Traits(carries_factor=True, same_scale=True, rounds=True, takes_shape=True),
     "concatenate": Traits(same_scale=True),
 }  # fmt: skip
 

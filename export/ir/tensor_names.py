@@ -21,9 +21,9 @@ def operations_of(graph: Graph, tensor: str, outputs: Sequence[str]) -> list[str
     if tensor in outputs:
         return [graph.outputs[outputs.index(tensor)]]
     by_scope = {scope(name): name for name in graph.operations}
-    found = set()
+    named = set()
     for part in tensor.split(";"):
         words = part.split("/")
         prefixes = ("/".join(words[:length]) for length in range(len(words), 0, -1))
-        found.add(next((by_scope[prefix] for prefix in prefixes if prefix in by_scope), None))
-    return [name for name in graph.operations if name in found]
+        named.add(next((by_scope[prefix] for prefix in prefixes if prefix in by_scope), None))
+    return [name for name in graph.operations if name in named]

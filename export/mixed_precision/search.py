@@ -16,8 +16,8 @@ from export.mixed_precision import latency
 from export.mixed_precision.cost import measure
 from export.mixed_precision.keep_float import units
 from export.mixed_precision.selection import Tradeoff
+from export.quantization import held_out
 from export.quantization.candidates import QuantizedCandidate
-from export.quantization.ptq import parted
 from export.record import Record
 from export.run import Run
 from export.tflite_file.interpreter import Interpreter
@@ -109,9 +109,9 @@ def search(
 def _tradeoff(run: Run, candidate: QuantizedCandidate, seconds: float) -> Tradeoff:
     """Noise on samples that set no ranges, and time on this CPU; all operations in int8 take `seconds`."""
     graph = candidate.unrounded
-    held_out, _ = parted(run.data.calibration)
+    deciding, _ = held_out.split(run.data.calibration)
     names = [graph.logits(name) for name in graph.outputs]
-    samples = [array[:MOST_SAMPLES] for array in held_out]
+    samples = [array[:MOST_SAMPLES] for array in deciding]
     noise = run.worker.run(MeasureSensitivity(graph, candidate.graph, candidate.ranges, names, samples))
     weighted = [name for name, operation in graph.operations.items() if "kernel" in operation.weights]
     return Tradeoff.of(

@@ -34,7 +34,7 @@ def limits_to_activations(graph: Graph) -> list[Fold]:
         elif (operation.kind, _limit(operation)) == ("minimum", 6) and alone and source.function == "relu":
             _become(operation, "relu6")
             folds.append(_joined(graph, source, operation))
-        elif alone and {(each.kind, _limit(each)) for each in (source, operation)} == {("maximum", -1), ("minimum", 1)}:
+        elif alone and {(step.kind, _limit(step)) for step in (source, operation)} == {("maximum", -1), ("minimum", 1)}:
             folds.append(_moved(graph, source, operation))
     return folds
 

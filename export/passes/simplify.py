@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from export.ir.graph import Graph
+from export.passes.averages_to_means import averages_to_means
 from export.passes.fold import Fold, Pass
 from export.passes.fold_batch_normalization import fold_batch_normalization
 from export.passes.fold_constants import fold_constants
@@ -17,6 +18,8 @@ from export.passes.sink_layouts import sink_layouts
 PASSES: tuple[Pass, ...] = (
     # First of all, since the next finds what is left of a chain of limits, relu(relu(x)).
     limits_to_activations,
+    # Before the next, which finds what a mean over axes of size one is.
+    averages_to_means,
     # Before layouts, since what does nothing stands between two of them too; what constants cancel is found below.
     remove_identities,
     # Before folds, since a transposition hides a convolution from what could be folded into it.

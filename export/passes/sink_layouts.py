@@ -60,7 +60,7 @@ def _sink(graph: Graph, operation: Operation) -> bool:
     if not layouts or not _commutes(graph, operation, layouts):
         return False
     layout, outer = layouts[0], operation.shape
-    operation.inputs = [each.inputs[0] for each in layouts]
+    operation.inputs = [source.inputs[0] for source in layouts]
     if operation.traits.elementwise:
         operation.weights = {role: _before(array, layout) for role, array in operation.weights.items()}
     if layout.kind == "transpose":
@@ -73,19 +73,20 @@ def _sink(graph: Graph, operation: Operation) -> bool:
         operation.attributes = {"axis": axes[operation.attributes["axis"]]}
     name = graph.unused_name(f"{operation.name}/layout")
     graph.insert_after(operation, replace(layout, name=name, inputs=[operation.name], shape=outer))
-    for each in layouts:
-        graph.remove_unread(each)
+    for source in layouts:
+        graph.remove_unread(source)
     return True
 
 
 def _commutes(graph: Graph, operation: Operation, layouts: list[Operation]) -> bool:
     first = layouts[0]
     if first.kind == "transpose":
-        alike = all(each.kind == "transpose" and each.attributes == first.attributes for each in layouts)
+        alike = all(source.kind == "transpose" and source.attributes == first.attributes for source in layouts)
         keeps_channels = first.attributes["axes"][-1] == len(first.shape)
     else:  # the height of one that a sequence gets when it is convolved as an image
         alike = all(
-            each.kind == "reshape" and graph.operations[each.inputs[0]].shape == (1, *each.shape) for each in layouts
+            source.kind == "reshape" and graph.operations[source.inputs[0]].shape == (1, *source.shape)
+            for source in layouts
         )
         keeps_channels = True
     traits = operation.traits

@@ -13,7 +13,7 @@ from export.quantization import qat, sparsity
 from export.quantization.ptq import (
     CALIBRATION_ALONE,
     MOST_FOR_ROUNDING,
-    Lessons,
+    LearningData,
     PostTraining,
     learning_steps,
     tune,
@@ -149,8 +149,8 @@ def quantized(run: Run, keep_float: frozenset[str]) -> Candidate:
             options.input_range,
             keep_float,
             _steps(run),
-            carried=options.qat is not None,
-            lessons=_distillation(run),
+            invertible=options.qat is not None,
+            data=_distillation(run),
         )
     return QuantizedCandidate(
         tuned.graph, graph, tuned.ranges, tuned.unrounded or tuned.graph, keep_float, tuned.record
@@ -165,7 +165,7 @@ def _steps(run: Run) -> PostTraining:
     return options.ptq if isinstance(options.ptq, PostTraining) else PostTraining()
 
 
-def _distillation(run: Run) -> Lessons | None:
+def _distillation(run: Run) -> LearningData | None:
     """The training samples, where what is learned from is the float model; as many batches as half of the training.
 
     Kernels are rounded by the first of them, more of them where the model is small enough to learn from them.
@@ -174,9 +174,9 @@ def _distillation(run: Run) -> Lessons | None:
     if training is None or not training.distill:
         return None
     longest = LONGER_IN_DISTILLATION * learning_steps(run.source.graph, len(run.data.calibration[0]))
-    count = min(longest, training.steps_per_epoch * training.epochs // 2)
-    samples = training.samples(MOST_FOR_ROUNDING_IN_DISTILLATION if count else MOST_FOR_ROUNDING)
-    return Lessons(count, islice(training.stream(), count), samples)
+    steps = min(longest, training.steps_per_epoch * training.epochs // 2)
+    samples = training.samples(MOST_FOR_ROUNDING_IN_DISTILLATION if steps else MOST_FOR_ROUNDING)
+    return LearningData(steps, islice(training.stream(), steps), samples)
 
 
 def trained(run: Run, candidate: Candidate) -> Candidate:

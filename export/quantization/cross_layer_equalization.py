@@ -20,7 +20,7 @@ from export.ir.channels import by_input, by_output, is_depthwise
 from export.ir.graph import Graph, Operation
 
 MARGIN_BELOW_LIMIT = 1.05  # over the greatest value seen, so that a ReLU6 cuts nothing off on other images
-GREATEST_FACTOR = 100.0
+GREATEST_FACTOR = 100.0  # of a channel; its inverse is the least
 
 
 @dataclass

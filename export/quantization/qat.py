@@ -13,7 +13,7 @@ from export.client import Worker
 from export.data.samples import Inputs, blended
 from export.errors import InputError
 from export.ir.graph import Graph
-from export.quantization.scales import Ranges, learnable
+from export.quantization.scales import Ranges, learnable, runnable
 from export.worker.protocol import Batch, Trained, TrainingLength, TrainQuantized, TrainStepSizes
 from keras_classics.datasets.augment import Augmentation
 
@@ -167,4 +167,4 @@ def train_quantized(
         trained = worker.run(free, training.stream())
     graph.set_weights(trained.weights)
     record = {"epochs": training.epochs, "distilled": training.distill, "history": trained.history}
-    return (dict(trained.ranges) if trained.ranges else ranges), record
+    return runnable(graph, trained.ranges or ranges, keep_float), record

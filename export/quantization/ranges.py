@@ -9,7 +9,7 @@ import numpy as np
 from export.client import Worker
 from export.data.samples import InputRanges, limits_of
 from export.ir.graph import Graph
-from export.quantization.scales import Ranges, feeds_output, of_one_scale, quantized_tensors
+from export.quantization.scales import Ranges, feeds_output, of_one_scale, quantized_tensors, runnable
 from export.worker.protocol import Observe
 
 
@@ -44,7 +44,10 @@ def calibrations(
             extremes[name] = _with_zero(low[index].min(), high[index].max())
             if operation.kind == "input" or feeds_output(graph, name):
                 means[name] = extremes[name]
-    return {name: _shared(graph, ranges, keep_float) for name, ranges in (("mean", means), ("extremes", extremes))}
+    return {
+        name: runnable(graph, _shared(graph, ranges, keep_float), keep_float)
+        for name, ranges in (("mean", means), ("extremes", extremes))
+    }
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:

@@ -16,12 +16,13 @@ GREATEST_WEIGHT = 127  # of an 8-bit kernel, which is symmetric about zero
 # XNNPACK refuses a convolution whose accumulator's unit, a step of the input times one of the kernel, is worth this
 # many steps of the output or more (xnn_define_convolution_2d: requantization scale below 256).
 MOST_STEPS_OF_OUTPUT = 256
+WIDER = 1.001  # than that limit, which a file's scales in float32 must not reach
 
 
 def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[str]:
     """Operations whose output gets a range of its own, in order of execution.
 
-    Not those that are fused with the activation after them, and not those that keep their
+    Not those that are fused with the activation after them, and not those that only pass on numbers at their
     input's scale (of which a concatenation needs one range for all its inputs). Of operations that
     stay in float, those whose output is stored in int8 all the same.
     """
@@ -32,9 +33,13 @@ def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[st
         if (
             name in graph.outputs or any(reader.name not in keep_float for reader in consumers[name])
             if name in keep_float
-            else not operation.traits.same_scale and not is_fused(operation, consumers[name], graph)
+            else _is_rounded(operation) and not is_fused(operation, consumers[name], graph)
         )
     ]
+
+
+def _is_rounded(operation: Operation) -> bool:
+    return operation.traits.rounds or not operation.traits.same_scale
 
 
 def is_fused(operation: Operation, readers: Sequence[Operation], graph: Graph) -> bool:
@@ -73,16 +78,39 @@ def step_of(graph: Graph, ranges: Ranges, name: str) -> float | None:
     return None if home is None else (ranges[home][1] - ranges[home][0]) / ACTIVATION_STEPS
 
 
-def can_run(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> bool:
-    """Whether XNNPACK takes all scales: a step of input times kernel may be worth at most so many steps of output."""
-    for operation in graph.operations.values():
-        if "kernel" in operation.weights and operation.name not in keep_float:
-            before, after = (step_of(graph, ranges, name) for name in (operation.inputs[0], operation.name))
-            if before and after:
-                greatest = float(np.abs(operation.weights["kernel"]).max())
-                if before * greatest / GREATEST_WEIGHT / after >= MOST_STEPS_OF_OUTPUT:
-                    return False
-    return True
+def runnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> Ranges:
+    """Ranges that XNNPACK takes: those whose steps are too fine for what is added up in them are widened.
+
+    Tensors of one scale keep one. A wider output is a wider input of what reads it, so it goes on until all are right.
+    """
+    result = dict(ranges)
+    members = {name: names for names in of_one_scale(graph, ranges, keep_float) for name in names}
+    weighted = [
+        operation
+        for operation in graph.operations.values()
+        if operation.traits.has_kernel and operation.name not in keep_float
+    ]
+    for _ in weighted:
+        changed = False
+        for operation in weighted:
+            home, excess = home_of_range(graph, result, operation.name), _excess(graph, result, operation)
+            if home is not None and excess > 1:
+                changed = True
+                for name in members[home]:
+                    low, high = result[name]
+                    result[name] = (low * excess * WIDER, high * excess * WIDER)
+        if not changed:
+            break
+    return result
+
+
+def _excess(graph: Graph, ranges: Ranges, operation: Operation) -> float:
+    """By how much a step of input times kernel is over what XNNPACK takes; at most 1 if it is not."""
+    before, after = (step_of(graph, ranges, name) for name in (operation.inputs[0], operation.name))
+    if before is None or after is None:
+        return 1.0
+    kernel_step = float(np.abs(operation.weights["kernel"]).max()) / GREATEST_WEIGHT
+    return before * kernel_step / after / MOST_STEPS_OF_OUTPUT
 
 
 def learnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> dict[str, str]:

@@ -72,8 +72,8 @@ class Clustering:
 
 def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> dict[str, Any]:
     """Prune, then cluster, the graph's kernels in place; what was asked and how it went, for the report."""
-    weighted = (each for each in graph.operations.values() if "kernel" in each.weights)
-    record: dict[str, Any] = {"left_alone": [each.name for each in weighted if not each.compressible]}
+    weighted = [operation for operation in graph.operations.values() if operation.traits.has_kernel]
+    record: dict[str, Any] = {"left_alone": [operation.name for operation in weighted if not operation.compressible]}
     if prune:
         pruning = Prune(
             graph=graph,
@@ -98,11 +98,11 @@ def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster:
     return record
 
 
-def faults(path: str | os.PathLike[str], found: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:
+def faults(path: str | os.PathLike[str], audit: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:
     """What of the structure that was asked for is not in the file."""
     result = []
-    if prune and found.sparsity < LEAST_OF_SPARSITY * prune.expected:
-        result.append(f"only {found.sparsity:.1%} of the kernels' weights are zero")
+    if prune and audit.sparsity < LEAST_OF_SPARSITY * prune.expected:
+        result.append(f"only {audit.sparsity:.1%} of the kernels' weights are zero")
     if prune and prune.pattern:
         share = pattern_share(kernels(path), *prune.pattern)
         if share < 1:
@@ -113,7 +113,7 @@ def faults(path: str | os.PathLike[str], found: Audit, prune: Pruning | None, cl
         share = zero_blocks(kernels(path), *prune.block)
         if share < LEAST_OF_SPARSITY * prune.sparsity:
             result.append(f"only {share:.1%} of the dense kernels' blocks are zero")
-    if cluster and (found.values_per_channel is None or found.values_per_channel > cluster.clusters):
-        count = found.values_per_channel or f"more than {FEW_VALUES}"
+    if cluster and (audit.values_per_channel is None or audit.values_per_channel > cluster.clusters):
+        count = audit.values_per_channel or f"more than {FEW_VALUES}"
         result.append(f"a kernel has {count} different values in a channel")
     return result

@@ -1,5 +1,7 @@
 """Int8 without training, our way: rounding, learning, and that nothing gets worse."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from export.frontend.read import read_graph
 from export.ir.graph import Graph
 from export.passes.simplify import simplify
 from export.quantization.ptq import CALIBRATION_ALONE, tune
+from export.quantization.qat import train_quantized
 from export.quantization.ranges import calibrations
-from export.quantization.scales import can_run
+from export.quantization.scales import runnable
 from export.tflite_file.interpreter import Interpreter
 from export.worker.protocol import RoundWeights
 from keras_classics.datasets.parts import Dataset
@@ -82,7 +85,7 @@ def test_the_given_graph_stays_and_every_step_is_judged(lenet: keras.Model, mnis
     assert scores["rounded"] > scores["nearest"]
     assert ("learned" in tuned.record["taken"]) == (scores["learned"] > scores["calibrated"])
     assert "rounded" in tuned.record["taken"]
-    assert can_run(tuned.graph, tuned.ranges)
+    assert runnable(tuned.graph, tuned.ranges) == tuned.ranges
     again = tune(graph, worker, samples, (0.0, 1.0), steps=CALIBRATION_ALONE)
     assert set(again.record["held_out_sqnr_db"]) == {"calibrated"}
     assert (
@@ -91,12 +94,55 @@ def test_the_given_graph_stays_and_every_step_is_judged(lenet: keras.Model, mnis
     )
 
 
-def test_scales_that_xnnpack_refuses_are_not_taken(lenet: keras.Model, mnist: Dataset, worker: Worker) -> None:
+def test_scales_that_xnnpack_refuses_are_widened(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     graph = read(lenet)
     ranges = calibrations(graph, worker, [mnist.calibration.images(slice(8))], None)["mean"]
-    assert can_run(graph, ranges)
-    narrow = ranges | {"predictions": (0.0, 1e-6)}
-    assert not can_run(graph, narrow)
+    assert runnable(graph, ranges) == ranges
+    narrow = dict(ranges) | {"f6/1": (-1e-5, 1e-5), "predictions": (0.0, 1e-12)}
+    wide = runnable(graph, narrow)
+    assert {name for name in ranges if wide[name] != narrow[name]} == {"f6/1", "predictions"}
+    assert runnable(graph, wide) == wide
+    assert wide["f6/1"][0] == -wide["f6/1"][1] < -1e-5
+    for name, candidate in (("narrow", narrow), ("wide", wide)):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(worker.convert(graph, "int8", "int8", ranges=candidate))
+    with pytest.raises(InputError, match="XNNPACK"):
+        Interpreter(tmp_path / "narrow.tflite")
+    assert Interpreter(tmp_path / "wide.tflite").outputs
+
+
+def test_widened_ranges_stay_shared(worker: Worker) -> None:
+    """A pool's output has its input's range, and what reads it is checked with the wider one."""
+    image = layers.Input((8, 8, 3), name="image")
+    x = layers.AveragePooling2D(2, name="pool")(layers.Conv2D(4, 3, name="first")(image))
+    graph = read(keras.Model(image, layers.Conv2D(2, 2, name="last")(x)))
+    narrow = {"image": (0.0, 1.0), "first": (-1e-6, 2e-6), "pool": (-1e-6, 2e-6), "last": (-1e-12, 1e-12)}
+    wide = runnable(graph, narrow)
+    assert wide["first"] == wide["pool"]
+    assert wide["first"][1] == -2 * wide["first"][0] > 2e-6
+    assert wide["last"][1] > 1e-12
+    assert runnable(graph, wide) == wide
+    assert runnable(graph, narrow, keep_float={"first", "last"}) == narrow
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_trained_ranges_are_ones_that_xnnpack_takes(structured: bool, tmp_path: Path, worker: Worker) -> None:
+    keras.utils.set_random_seed(0)
+    image = layers.Input((8, 8, 3), name="image")
+    x = layers.ReLU(name="relu")(layers.DepthwiseConv2D(3, name="depthwise")(image))
+    graph = read(keras.Model(image, layers.Dense(3, name="logits")(layers.Flatten(name="flat")(x))))
+    images = smooth_images((8, 8, 3), 16)
+    narrow = dict(calibrations(graph, worker, [images], (0.0, 1.0))["mean"]) | {"relu": (0.0, 1e-5)}
+    training = FineTuning.on_arrays(images, np.arange(16) % 3, batch_size=8, epochs=1, learning_rate=1e-6)
+    trained = graph.copy()
+    ranges, _ = train_quantized(trained, worker, narrow, frozenset(), training, graph, preserve_sparsity=structured)
+    assert ranges["relu"][1] > 1e-5
+    assert runnable(trained, ranges) == ranges
+    path = tmp_path / "a.tflite"
+    path.write_bytes(worker.convert(trained, "int8", "int8", ranges=ranges))
+    assert Interpreter(path).outputs
 
 
 def test_tuned_is_closer_to_the_model_than_the_converters_way(lenet, mnist: Dataset, tmp_path, worker: Worker) -> None:
