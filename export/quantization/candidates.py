@@ -175,8 +175,9 @@ def _distillation(run: Run) -> Lessons | None:
         return None
     longest = LONGER_IN_DISTILLATION * learning_steps(run.source.graph, len(run.data.calibration[0]))
     count = min(longest, training.steps_per_epoch * training.epochs // 2)
-    samples = training.samples(MOST_FOR_ROUNDING_IN_DISTILLATION if count else MOST_FOR_ROUNDING)
-    return Lessons(count, islice(training.stream(), count), samples)
+    graph = run.source.graph
+    samples = training.samples(graph, MOST_FOR_ROUNDING_IN_DISTILLATION if count else MOST_FOR_ROUNDING)
+    return Lessons(count, islice(training.prepared(graph)[1], count), samples)
 
 
 def trained(run: Run, candidate: Candidate) -> Candidate:
