@@ -175,8 +175,9 @@ def _distillation(run: Run) -> LearningData | None:
         return None
     longest = LONGER_IN_DISTILLATION * learning_steps(run.source.graph, len(run.data.calibration[0]))
     steps = min(longest, training.steps_per_epoch * training.epochs // 2)
-    samples = training.samples(MOST_FOR_ROUNDING_IN_DISTILLATION if steps else MOST_FOR_ROUNDING)
-    return LearningData(steps, islice(training.stream(), steps), samples)
+    graph = run.source.graph
+    samples = training.samples(graph, MOST_FOR_ROUNDING_IN_DISTILLATION if steps else MOST_FOR_ROUNDING)
+    return LearningData(steps, islice(training.prepared(graph)[1], steps), samples)
 
 
 def trained(run: Run, candidate: Candidate) -> Candidate:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from export.client import Worker
 from export.errors import InputError
 from export.ir.graph import Graph
-from export.quantization.qat import LEARNING_RATE, FineTuning
+from export.quantization.qat import LEARNING_RATE, FineTuning, fit
 from export.tflite_file.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
 from export.worker.protocol import Cluster, Prune
 
@@ -75,24 +75,28 @@ def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster:
     weighted = [operation for operation in graph.operations.values() if operation.traits.has_kernel]
     record: dict[str, Any] = {"left_alone": [operation.name for operation in weighted if not operation.compressible]}
     if prune:
+        losses, batches = prune.training.prepared(graph)
         pruning = Prune(
             graph=graph,
+            losses=losses,
             length=prune.training.length,
             learning_rate=prune.training.learning_rate or LEARNING_RATE,
             **prune.description(),
         )
-        pruned = worker.run(pruning, prune.training.stream())
+        pruned = fit(worker, pruning, batches)
         graph.set_weights(pruned.weights)
         record["prune"] = prune.description() | {"history": pruned.history}
     if cluster:
+        losses, batches = cluster.training.prepared(graph)
         clustering = Cluster(
             graph=graph,
+            losses=losses,
             length=cluster.training.length,
             learning_rate=cluster.training.learning_rate or LEARNING_RATE,
             clusters=cluster.clusters,
             preserve_sparsity=prune is not None,
         )
-        clustered = worker.run(clustering, cluster.training.stream())
+        clustered = fit(worker, clustering, batches)
         graph.set_weights(clustered.weights)
         record["cluster"] = {"clusters": cluster.clusters, "history": clustered.history}
     return record

@@ -15,7 +15,7 @@ from export.ir.channels import input_channels, output_channels, summed_axes
 from export.quantization.channel_shift import offsets
 from export.worker import execute, training
 from export.worker.learned_ranges import LearnedRanges, fake_quantize, output_step
-from export.worker.losses import objective
+from export.worker.losses import loss_inputs
 from export.worker.protocol import LearnEqualization, Trained
 
 # Learning rates of Adam: of factors and ranges in units of their logarithms, of offsets and biases in steps of the
@@ -31,7 +31,7 @@ def learn(request: LearnEqualization, connection: Any) -> Trained:
     graph = request.graph
     learned = LearnedRanges(request.ranges, request.shared)
     channels = _Channels(request)
-    outputs = [graph.logits(name) for name in graph.outputs]
+    outputs = loss_inputs(graph, request.losses)
 
     def forward(inputs: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         values = execute.run(graph, inputs, learned.tensors(), request.keep_float, channels.constants(), fake_quantize)
@@ -44,7 +44,7 @@ def learn(request: LearnEqualization, connection: Any) -> Trained:
         (list(channels.offsets.values()), OFFSET_LEARNING_RATE * scale),
         (list(channels.biases.values()), BIAS_LEARNING_RATE * scale),
     ]
-    history = training.fit(forward, variables, request, connection, objective(request.teacher))
+    history = training.fit(forward, variables, request, connection)
     weights = {
         f"{name}:{role}": np.asarray(value)
         for name, constants in channels.constants().items()

@@ -17,7 +17,6 @@ from export.quantization.scales import GREATEST_WEIGHT
 from export.worker import training
 from export.worker.gptq import kernel_steps
 from export.worker.learned_ranges import LearnedRanges, fake_quantize, output_step
-from export.worker.losses import objective
 from export.worker.protocol import Trained, TrainStepSizes
 from export.worker.qat import QuantizedOperation, quantization, quantizers
 
@@ -43,7 +42,7 @@ def train(request: TrainStepSizes, connection: Any) -> Trained:
         output = LearnedQuantizer(learned, operation.name) if operation.name in ranges else None
         return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
 
-    model, layers = training.build(graph, wrap)
+    model, layers = training.build(request, wrap)
     by_role = {
         role: [layer.variables_by_role[role] for layer in layers.values() if role in layer.trained]
         for role in ("kernel", "bias")
@@ -53,7 +52,7 @@ def train(request: TrainStepSizes, connection: Any) -> Trained:
         (by_role["bias"], BIAS_LEARNING_RATE),
         (learned.variables, RANGE_LEARNING_RATE),
     ]
-    history = training.fit(model, groups, request, connection, objective(request.teacher))
+    history = training.fit(model, groups, request, connection)
     return Trained(training.results(layers), history, learned.values())
 
 

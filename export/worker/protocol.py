@@ -235,6 +235,24 @@ class TrainingLength:
     epochs: int
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What training makes small at one output.
+
+    Attributes:
+        output: the position of the output in the graph.
+        name: a class of `keras.losses`, such as "Huber", or `module:function`, a function of (targets, outputs) that
+            is written in TensorFlow and gives a number or one for each sample.
+        config: the arguments of the class.
+        search_path: folders where a function's module is looked for.
+    """
+
+    output: int
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    search_path: Sequence[str] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest(Request[Trained]):
     """Fine-tune a graph on the batches that the exporting process gives.
@@ -242,11 +260,13 @@ class TrainingRequest(Request[Trained]):
     Attributes:
         graph: what is trained, with batch normalization folded.
         length: how long it is trained.
+        losses: one for each output that has targets; none at all where the teacher alone says what to learn.
         teacher: a float graph with the same outputs, to which the loss pulls the trained one; None for none.
     """
 
     graph: Graph
     length: TrainingLength
+    losses: Sequence[Loss] = ()
     teacher: Graph | None = None
 
 
@@ -372,11 +392,13 @@ class Batch:
 
     Attributes:
         inputs: float32 (n, …) for each input of the graph.
-        targets: (n, …) for each output; empty where the teacher alone says what to learn.
+        targets: (n, …) for each loss of the request: class numbers in int64, all else in float32.
+        weights: for each of the targets float32 numbers that multiply the losses, (n,) or (n, …) by position; or none.
     """
 
     inputs: Sequence[np.ndarray]
     targets: Sequence[np.ndarray] = ()
+    weights: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from export.worker import training
-from export.worker.losses import objective
 from export.worker.protocol import Trained, TrainQuantized
 
 quantization = tfmot.quantization.keras
@@ -33,9 +32,9 @@ def train(request: TrainQuantized, connection: Any) -> Trained:
         output = CalibratedQuantizer(*ranges[name]) if name in ranges else None
         return quantization.QuantizeWrapperV2(layer, QuantizedOperation(kernel, output))
 
-    model, layers = training.build(request.graph, wrap)
+    model, layers = training.build(request, wrap)
     variables = [(training.trained_variables(model, layers), request.learning_rate)]
-    history = training.fit(model, variables, request, connection, objective(request.teacher))
+    history = training.fit(model, variables, request, connection)
     return Trained(training.results(layers), history)
 
 

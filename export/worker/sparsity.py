@@ -12,7 +12,6 @@ import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster as preserving
 
 from export.worker import training
-from export.worker.losses import objective
 from export.worker.protocol import Cluster, Prune, Trained
 
 MASK_UPDATES = 50  # How often, in the whole training, it is chosen anew which weights are zero.
@@ -37,10 +36,10 @@ def prune(request: Prune, connection: Any) -> Trained:
         block = {"block_size": tuple(request.block)} if request.block and layer.operation.kind == "dense" else {}
         return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule, **settings, **block)
 
-    model, layers = training.build(request.graph, wrap)
+    model, layers = training.build(request, wrap)
     variables = [(training.trained_variables(model, layers), request.learning_rate)]
     step = sparsity.UpdatePruningStep()
-    history = training.fit(model, variables, request, connection, objective(request.teacher), step)
+    history = training.fit(model, variables, request, connection, step)
     return Trained(training.results(layers), history)
 
 
@@ -64,7 +63,7 @@ def cluster(request: Cluster, connection: Any) -> Trained:
         layer.kernel_of = kernel
         return wrapped
 
-    model, layers = training.build(request.graph, wrap)
+    model, layers = training.build(request, wrap)
     variables = [(training.trained_variables(model, layers), request.learning_rate)]
-    history = training.fit(model, variables, request, connection, objective(request.teacher))
+    history = training.fit(model, variables, request, connection)
     return Trained(training.results(layers), history)

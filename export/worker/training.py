@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.ir.graph import Graph, Operation
-from export.worker.losses import Objective
+from export.ir.graph import Operation
+from export.worker.losses import loss_inputs, objective
 from export.worker.operations import compute
 from export.worker.protocol import History, TrainingRequest
 from export.worker.wire import Arrays
@@ -82,11 +82,12 @@ class OperationLayer(
         return arrays
 
 
-def build(graph: Graph, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, OperationLayer]]:
-    """The trainable model, from the graph's inputs to its logits, and its layers by operation.
+def build(request: TrainingRequest, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, OperationLayer]]:
+    """The trainable model, from the graph's inputs to what its losses take, and its layers by operation.
 
     `wrap` puts TF-MOT's wrapper around a layer, or returns the layer.
     """
+    graph = request.graph
     tensors: dict[str, Any] = {}
     layers: dict[str, OperationLayer] = {}
     inputs: dict[str, Any] = {}
@@ -97,7 +98,7 @@ def build(graph: Graph, wrap: Wrap) -> tuple[tf_keras.Model, dict[str, Operation
             inputs[operation.name] = tf_keras.Input(operation.shape)
         given = [inputs[operation.name]] if operation.kind == "input" else [tensors[name] for name in operation.inputs]
         tensors[operation.name] = wrap(layer)(given if len(given) > 1 else given[0])
-    outputs = [tensors[graph.logits(name)] for name in graph.outputs]
+    outputs = [tensors[name] for name in loss_inputs(graph, request.losses)]
     return tf_keras.Model([inputs[name] for name in graph.inputs], outputs), layers
 
 
@@ -117,7 +118,6 @@ def fit(
     variables: Sequence[tuple[Sequence[tf.Variable], float]],
     request: TrainingRequest,
     connection: Any,
-    objective: Objective,
     callback: tf_keras.callbacks.Callback | None = None,
 ) -> History:
     """Train on the connection's batches.
@@ -125,8 +125,7 @@ def fit(
     Args:
         model: gives the outputs for a list of inputs; a tf_keras model where there is a callback.
         variables: groups of variables, each with the learning rate of its Adam, which decays to zero by a cosine.
-        request: says for how long.
-        objective: the loss.
+        request: says for how long, and towards what.
         callback: what TF-MOT wants to be called at the start and after each epoch.
 
     Returns:
@@ -138,12 +137,13 @@ def fit(
     optimizers = [tf_keras.optimizers.Adam(schedule) for schedule in schedules]
     for optimizer, (group, _) in zip(optimizers, groups, strict=True):
         optimizer.build(group)
+    of_batch = objective(request)
     everything = [variable for group, _ in groups for variable in group]
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def step(inputs, targets):
+    def step(inputs, targets, weights):
         with tf.GradientTape() as tape:
-            loss = objective(inputs, targets, tf.nest.flatten(model(inputs, training=True)))
+            loss = of_batch(inputs, targets, weights, tf.nest.flatten(model(inputs, training=True)))
         gradients = iter(tape.gradient(loss, everything))
         for optimizer, (group, _) in zip(optimizers, groups, strict=True):
             optimizer.apply_gradients([(next(gradients), variable) for variable in group])
@@ -155,8 +155,8 @@ def fit(
     history: History = []
     total = 0.0
     for done, batch in enumerate(connection.batches(), start=1):
-        inputs, targets = ([tf.constant(array) for array in arrays] for arrays in (batch.inputs, batch.targets))
-        total += float(step(inputs, targets))
+        parts = (batch.inputs, batch.targets, batch.weights)
+        total += float(step(*([tf.constant(array) for array in arrays] for arrays in parts)))
         epoch, within = divmod(done, per_epoch)
         connection.progress(request.task, done, per_epoch * epochs, loss=total / (within or per_epoch))
         if within == 0:

@@ -206,8 +206,8 @@ def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: 
     expected = np.asarray(back(evaluation[0]))
     (found,) = Interpreter(path).run([evaluation[0]])
     assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.99
-    with pytest.raises(ValueError, match="without class numbers needs distill=True"):
-        list(FineTuning.on_arrays(images, None).stream())
+    with pytest.raises(InputError, match="without targets needs distill=True"):
+        FineTuning.on_arrays(images, None).prepared(read(lenet))
 
 
 def test_photos_are_changed_anew_in_each_epoch() -> None:
@@ -227,10 +227,12 @@ def test_photos_are_changed_anew_in_each_epoch() -> None:
 def test_the_first_samples_of_a_training_go_over_epochs_and_end_with_it() -> None:
     photos = smooth_images((16, 16, 3), 20)
     training = FineTuning.on_arrays(photos, None, batch_size=8, epochs=2, distill=True)
-    batches = [images for epoch in (0, 1) for (images,), _ in training.batches(epoch)]
-    (some,) = training.samples(21)
+    batches = [images for epoch in (0, 1) for images, *_ in training.batches(epoch)]
+    image = layers.Input((16, 16, 3))
+    graph = read_graph(keras.Model(image, layers.Flatten()(image)))
+    (some,) = training.samples(graph, 21)
     np.testing.assert_array_equal(some, np.concatenate(batches)[:21])
-    (everything,) = training.samples(1000)
+    (everything,) = training.samples(graph, 1000)
     np.testing.assert_array_equal(everything, np.concatenate(batches))
 
 

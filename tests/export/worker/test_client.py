@@ -21,6 +21,7 @@ from export.worker.protocol import (
     Convert,
     Evaluate,
     LearnEqualization,
+    Loss,
     MeasureSensitivity,
     Observe,
     ObserveChannels,
@@ -55,6 +56,7 @@ def broken_graph() -> Graph:
 IMAGES = np.random.default_rng(0).random((64, 4, 4, 1), np.float32)
 RANGES = {"image": (0.0, 1.0), "dense": (-3.0, 3.0)}
 LENGTH = TrainingLength(steps_per_epoch=4, epochs=1)
+CLASSES = Loss(0, "SparseCategoricalCrossentropy", {"from_logits": True})
 # One request of each ability, for a graph.
 REQUESTS: dict[str, Callable[[Graph], Request[Any]]] = {
     "convert": lambda graph: Convert(graph, "float32"),
@@ -65,25 +67,26 @@ REQUESTS: dict[str, Callable[[Graph], Request[Any]]] = {
     "measure sensitivity": lambda graph: MeasureSensitivity(graph, graph, RANGES, ["dense"], [IMAGES]),
     "round weights": lambda graph: RoundWeights(graph, ["dense"], [IMAGES]),
 }
+TRAINING: dict[str, Any] = {"length": LENGTH, "losses": [CLASSES]}
+TUNING: dict[str, Any] = {"ranges": RANGES, "shared": {"dense": "dense"}}
 TRAININGS: dict[str, Callable[[Graph], TrainingRequest]] = {
-    "train quantized": lambda graph: TrainQuantized(graph=graph, length=LENGTH, ranges=RANGES, learning_rate=1e-3),
+    "train quantized": lambda graph: TrainQuantized(graph=graph, **TRAINING, ranges=RANGES, learning_rate=1e-3),
     "train step sizes": lambda graph: TrainStepSizes(
-        graph=graph, length=LENGTH, teacher=graph, ranges=RANGES, shared={"dense": "dense"}, learning_rate=1e-3
+        graph=graph, **TRAINING, **TUNING, teacher=graph, learning_rate=1e-3
     ),
     "learn equalization": lambda graph: LearnEqualization(
         graph=graph,
-        length=LENGTH,
+        **TRAINING,
+        **TUNING,
         teacher=graph,
-        ranges=RANGES,
-        shared={"dense": "dense"},
         keep_float=[],
         groups=[],
         shifted=[],
         biases=["dense"],
         learning_rate_scale=1.0,
     ),
-    "prune": lambda graph: Prune(graph=graph, length=LENGTH, learning_rate=1e-3, sparsity=0.5, schedule="constant"),
-    "cluster": lambda graph: Cluster(graph=graph, length=LENGTH, learning_rate=1e-3, clusters=8),
+    "prune": lambda graph: Prune(graph=graph, **TRAINING, learning_rate=1e-3, sparsity=0.5, schedule="constant"),
+    "cluster": lambda graph: Cluster(graph=graph, **TRAINING, learning_rate=1e-3, clusters=8),
 }
 
 
@@ -161,10 +164,10 @@ def test_training_that_fails_leaves_the_worker_usable(worker: Worker) -> None:
     graph = small_graph()
     images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
     ranges = calibrations(graph, worker, [images], None)["mean"]
-    wrong_shape = FineTuning.on_arrays(images[:, :2], np.zeros(8, np.int64), batch_size=4)
-    request = TrainQuantized(graph=graph, length=wrong_shape.length, ranges=ranges, learning_rate=1e-3)
+    request = TrainQuantized(graph=graph, length=LENGTH, ranges=ranges, learning_rate=1e-3, losses=[CLASSES])
+    wrong_shape = [Batch([images[:4, :2]], [np.zeros(4, np.int64)])]
     with pytest.raises(ConversionError, match="incompatible"):
-        worker.run(request, wrong_shape.stream())
+        worker.run(request, wrong_shape)
     assert worker.convert(small_graph(), "float32")[4:8] == b"TFL3"
 
 
@@ -190,9 +193,11 @@ def test_another_process_takes_over_before_trainings_fill_the_memory(monkeypatch
     trained, processes = [], []
     with Worker() as worker:
         ranges = calibrations(graph, worker, [images], None)["mean"]
-        request = TrainQuantized(graph=graph, length=training.length, ranges=ranges, learning_rate=1e-3)
         for _ in range(2):
-            trained.append(worker.run(request, training.stream()).weights)
+            losses, batches = training.prepared(graph)
+            options: dict[str, Any] = {"length": training.length, "losses": losses, "ranges": ranges}
+            request = TrainQuantized(graph=graph, learning_rate=1e-3, **options)
+            trained.append(worker.run(request, batches).weights)
             processes.append(process_of(worker))
     assert processes[0] != processes[1]
     for name, array in trained[0].items():
