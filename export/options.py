@@ -101,6 +101,7 @@ class Options:
     keep_float: Sequence[str] = ()
     logits: bool = False
     input_range: InputRanges = None
+    input_shape: Any = None
     metric: Any = None
     max_drop: float | None = None
     min_sqnr: float | None = None

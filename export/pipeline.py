@@ -16,6 +16,7 @@ from export.client import Worker
 from export.data.sample_sets import SampleSets
 from export.data.samples import InputRanges, first
 from export.errors import CalibrationWarning, InputError
+from export.frontend.given_model import given_model
 from export.mixed_precision.latency import latency_ratio
 from export.mixed_precision.search import MixedPrecision, search
 from export.options import INTEGER_MODES, Mode, Options
@@ -46,7 +47,7 @@ INSPECTED_SAMPLES = 8
 
 
 def export_tflite(
-    model: keras.Model,
+    model: keras.Model | str | os.PathLike[str],
     path: str | os.PathLike[str],
     mode: Mode = "float32",
     *,
@@ -61,6 +62,7 @@ def export_tflite(
     keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: InputRanges = None,
+    input_shape: Any = None,
     max_drop: float | None = None,
     min_sqnr: float | None = None,
     mixed: bool = False,
@@ -72,7 +74,8 @@ def export_tflite(
     """Write `model` to a TFLite file at batch 1, check it, and write the report beside it (`.json`).
 
     Args:
-        model: functional or Sequential, built under any backend.
+        model: functional, Sequential or subclassed, built under any backend, or the path of a `.keras` file. A layer
+            that no bridge knows is opened: what its `call` does is read in its place (docs/custom-layers.md).
         path: of the file; replaced only by a file that passed every check.
         mode: "float32"; "float16" (weights stored in 16 bits); "dynamic" (8-bit weights, float in and
             out, no data needed); "int8" (integer arithmetic throughout); "int16x8" (the same with
@@ -104,6 +107,8 @@ def export_tflite(
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, or a dict of them by input, if known; data outside it is
             refused. Without it images are checked against a Rescaling at the input.
+        input_shape: of a sample, without batch, for a model that leaves sizes open; a list or a dict of shapes by
+            input where there are several.
         max_drop: what a quantized file may lose of the metric: of accuracies and other shares in percentage points
             (1 by default), of other metrics in their own unit (by default 1 % of the model's value).
         min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
@@ -137,6 +142,7 @@ def export_tflite(
         logits=logits,
         metric=metric,
         input_range=input_range,
+        input_shape=input_shape,
         max_drop=max_drop,
         min_sqnr=min_sqnr,
         mixed=mixed,
@@ -146,7 +152,7 @@ def export_tflite(
     )
     if mode in INTEGER_MODES and calibration is None:
         raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
-    with started(model, Path(path), options, calibration, evaluation, worker) as run:  # 1. read, 2. fold
+    with started(given_model(model), Path(path), options, calibration, evaluation, worker) as run:  # 1. read, 2. fold
         float_model = FloatModel.measured(run)  # 3. check the graph
         cautions = _check_calibration(run)
         structure = compressed(run)  # 5. prune and cluster
@@ -198,7 +204,7 @@ def started(
     data = SampleSets.checked(
         source.graph, calibration, evaluation, options.input_range, source.told_ranges, source.input_dtypes
     )
-    judged = _evaluation(model, data, options.metric) if data.evaluation else None
+    judged = _evaluation(source.model, data, options.metric) if data.evaluation else None
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)

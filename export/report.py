@@ -64,7 +64,8 @@ class Report:
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, or of each by its name, where known.
         layers: the error of each operation's tensor (`export.verification.layer_errors`), if that was asked for.
-        keep_float: what stays in float in an int8 file and what it costs; None where nobody asked for any.
+        keep_float: what stays in float in an int8 file, asked for or for want of an 8-bit kernel, and what it costs;
+            None where nothing does.
         mixed: the sets of operations in float that were tried to win back what all in int8 lost
             (`export.mixed_precision.search`); None where that was not asked for or needed.
         ptq, tuning: how int8 was made before any training; of "tuned", what was chosen, and the logits'

@@ -19,13 +19,15 @@ from export.data.range_evidence import derived_range, range_of_photos
 from export.data.samples import PartImages, balanced, smooth_images
 from export.data.scale_check import SAMPLES
 from export.errors import InputError
+from export.frontend.given_model import given_model
+from export.frontend.opening import with_fixed_shapes
 from export.frontend.read import read_graph
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
 from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
 from export.verification.measures import check_name
 from export.verification.metrics import output_names
-from keras_classics import preprocessing_for, registry, train, weights
+from keras_classics import preprocessing_for, registry, train
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
@@ -140,9 +142,9 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
 
 
 def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
-    model = weights.load_model(path)
-    if chosen.input_shape or chosen.classes:
-        raise InputError("--input-shape and --classes go with a model's name; a .keras file has its own")
+    if chosen.classes:
+        raise InputError("--classes goes with a model's name; a .keras file has its own")
+    model = with_fixed_shapes(given_model(path), chosen.input_shape)
     dataset = data.load(chosen.data, _image_shape(model)) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from export.data.input_range import InputRange
+from export.data.probing import probing_samples
 from export.data.range_evidence import check_scale
 from export.data.samples import (
     Images,
@@ -121,15 +120,4 @@ def _compared(
         return first(evaluation, COMPARED_SAMPLES), "evaluation"
     if calibration:
         return first(calibration, COMPARED_SAMPLES), "calibration"
-    random = np.random.default_rng(0)
-    noise = [_noise(random, (PROBING_SAMPLES, *graph.operations[name].shape), dtypes[name]) for name in graph.inputs]
-    return noise, "uniform noise"
-
-
-def _noise(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Between 0 and 1; of bytes any, and of other whole numbers 0 and 1, which every embedding knows."""
-    if dtype == "uint8":
-        return random.integers(256, size=shape).astype(np.float32)
-    if "int" in dtype or dtype == "bool":
-        return random.integers(2, size=shape).astype(np.float32)
-    return random.random(shape, np.float32)
+    return probing_samples(graph, dtypes, PROBING_SAMPLES), "uniform noise"

@@ -127,6 +127,16 @@ def _concatenated(operation: Operation, shapes: list[Shape]) -> Shape:
     return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
 
 
+def _gathered(operation: Operation, shapes: list[Shape]) -> Shape:
+    axis = operation.attributes["axis"] - 1
+    return (*shapes[0][:axis], *np.shape(operation.attributes["indices"]), *shapes[0][axis + 1 :])
+
+
+def _without_axis(operation: Operation, shapes: list[Shape]) -> Shape:
+    axis = operation.attributes["axis"] - 1
+    return (*shapes[0][:axis], *shapes[0][axis + 1 :])
+
+
 SHAPES: dict[str, Callable[[Operation, list[Shape]], Shape]] = {
     "input": lambda operation, shapes: operation.shape,
     "conv2d": _windowed,
@@ -135,7 +145,11 @@ SHAPES: dict[str, Callable[[Operation, list[Shape]], Shape]] = {
     "average_pool": _windowed,
     "conv2d_transpose": _transposed,
     "dense": lambda operation, shapes: (*shapes[0][:-1], operation.shape[-1]),
-    "matmul": lambda operation, shapes: (*shapes[0][:-1], shapes[1][-1]),
+    "matmul": lambda operation, shapes: (
+        *np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]),
+        shapes[0][-2],
+        shapes[1][-1],
+    ),
     **dict.fromkeys(("mean", "sum_over", "maximum_over", "minimum_over"), _reduced),
     "reshape": _reshaped,
     "transpose": lambda operation, shapes: tuple(shapes[0][axis - 1] for axis in operation.attributes["axes"][1:]),
@@ -143,4 +157,11 @@ SHAPES: dict[str, Callable[[Operation, list[Shape]], Shape]] = {
     "strided_slice": _sliced,
     "resize": lambda operation, shapes: (*operation.shape[:2], shapes[0][2]),
     "concatenate": _concatenated,
+    "constant": lambda operation, shapes: operation.weights["value"].shape,
+    "embedding": lambda operation, shapes: (*shapes[0], *operation.weights["table"].shape[1:]),
+    "gather": _gathered,
+    **dict.fromkeys(("arg_max", "arg_min"), _without_axis),
+    **dict.fromkeys(
+        ("top_k", "top_k_places"), lambda operation, shapes: (*shapes[0][:-1], operation.attributes["count"])
+    ),
 }

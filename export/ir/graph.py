@@ -2,8 +2,8 @@
 
 It is read from a Keras 3 model under any backend (`export.frontend.builder`), rewritten by passes
 (`export.passes`) and handed to the worker, which knows TensorFlow but not Keras 3. Tensors are
-channels-last, float32, with the batch axis first; every operation has one output, called by the
-operation's name.
+channels-last with the batch axis first, float32 where an operation does not say otherwise; every operation has
+one output, called by the operation's name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Operation:
         kind: one of `export.ir.kinds`.
         inputs: names of the operations whose outputs it takes.
         shape: of the output without the batch axis.
+        dtype: of the output: float32, or int32 or bool, which are never quantized.
         attributes: JSON values that the kind needs (strides, padding, axis, …).
         weights: its constants by role (kernel, bias, …).
         variables: the Keras variable behind a weight, by role, so that trained values find back.
@@ -47,11 +48,17 @@ class Operation:
     axes: dict[str, list[int]] = field(default_factory=dict)
     trainable: list[str] = field(default_factory=list)
     tied: str = ""
+    dtype: str = "float32"
 
     @property
     def traits(self) -> Traits:
         """How operations of its kind, or of its activation function, behave."""
         return traits(self.kind, self.attributes)
+
+    @property
+    def quantizable(self) -> bool:
+        """Whether its output may be stored in 8 bits: indices and truths never are."""
+        return self.dtype == "float32"
 
     @property
     def function(self) -> str:
@@ -183,6 +190,7 @@ class Graph:
                 "attributes": operation.attributes,
                 "trainable": operation.trainable,
                 "tied": operation.tied,
+                "dtype": operation.dtype,
             }
             for operation in self.operations.values()
         ]

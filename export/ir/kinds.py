@@ -37,6 +37,8 @@ class Traits:
         nonnegative: what it gives is never below zero.
         fixed_range: range of the output that TFLite's 8-bit kernel prescribes.
         takes_shape: what it computes depends on the shape of its output.
+        takes_dtype: what it computes depends on the dtype of its output.
+        integer: TFLite has an 8-bit kernel for it; what has none stays in float, which the report says.
         of_keras: Keras has an activation of the same name that computes the same.
     """
 
@@ -57,6 +59,8 @@ class Traits:
     nonnegative: bool = False
     fixed_range: tuple[float, float] | None = None
     takes_shape: bool = False
+    takes_dtype: bool = False
+    integer: bool = True
     of_keras: bool = False
 
     @property
@@ -100,6 +104,19 @@ KINDS: Mapping[str, Traits] = {
     "strided_slice": Traits(carries_factor=True, carries_offset=True, same_scale=True),
     "resize": Traits(carries_factor=True, same_scale=True, rounds=True, takes_shape=True),
     "concatenate": Traits(same_scale=True),
+    "constant": Traits(roles=("value",), takes_dtype=True),
+    "cast": Traits(elementwise=True, takes_dtype=True, integer=False),
+    "gather": Traits(same_scale=True),
+    "embedding": Traits(roles=("table",)),
+    "compare": Traits(roles=("other",), constant="other", elementwise=True),
+    "is_number": Traits(elementwise=True, integer=False),
+    "logical": Traits(elementwise=True),
+    "select": Traits(elementwise=True, same_scale=True),
+    "arctangent2": Traits(elementwise=True, integer=False),
+    "arg_max": Traits(),
+    "arg_min": Traits(),
+    "top_k": Traits(same_scale=True),
+    "top_k_places": Traits(integer=False),  # the converter parts it from the values, and then leaves it in float
 }  # fmt: skip
 
 # TFLite fixes the 8-bit output scale of softmax and sigmoid to 1/256 from 0, and that of tanh to 1/128 around 0
@@ -120,6 +137,11 @@ FUNCTIONS: Mapping[str, Traits] = {
     "tanh": Traits(elementwise=True, fixed_range=(-1.0, 127 / 128), of_keras=True),
     "softmax": Traits(positionwise=True, nonnegative=True, fixed_range=UNIT_RANGE, of_keras=True),
     "hard_silu": Traits(elementwise=True, of_keras=True),
+    "sine": Traits(elementwise=True, integer=False),
+    "cosine": Traits(elementwise=True, integer=False),
+    "floor": Traits(elementwise=True, integer=False),
+    "ceil": Traits(elementwise=True, integer=False),
+    "round": Traits(elementwise=True, integer=False),
 }
 
 

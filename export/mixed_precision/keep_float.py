@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from export.errors import InputError
@@ -13,7 +13,9 @@ from export.quantization.scales import is_fused
 NAMED_IN_MESSAGES = 5
 
 
-def float_operations(graph: Graph, layers: Sequence[str], folded: Mapping[str, str]) -> frozenset[str]:
+def float_operations(
+    graph: Graph, layers: Sequence[str], folded: Mapping[str, str], without_kernel: Collection[str] = ()
+) -> frozenset[str]:
     """The operations of the named layers, and those that TFLite does not part from them.
 
     Those are what it fuses with them, and reshapes of what they give.
@@ -23,12 +25,13 @@ def float_operations(graph: Graph, layers: Sequence[str], folded: Mapping[str, s
         layers: names as the model calls them, with `/` before a layer of a nested model, or
             wildcards such as `block1_*`. A nested model's name stands for all of it.
         folded: for each layer that was folded into another, the operation that does its work.
+        without_kernel: operations that TFLite cannot compute in 8 bits.
 
     Raises:
         InputError: a name fits no layer.
     """
     known = {name: name for name, operation in graph.operations.items() if operation.kind != "input"} | dict(folded)
-    chosen: set[str] = set()
+    chosen = set(without_kernel)
     for pattern in layers:
         found = {operation for name, operation in known.items() if _fits(name, pattern)}
         if not found:

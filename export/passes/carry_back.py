@@ -27,6 +27,7 @@ def carry_back(graph: Graph, folds: Sequence[Fold]) -> None:
             values |= fold.undone(values)
         for role in operation.trainable:
             if role in operation.variables:
-                value = values[role]
-                order = operation.axes.get(role, range(value.ndim))
-                assign(operation.variables[role], value.transpose(np.argsort(order)))
+                variable = operation.variables[role]
+                order = operation.axes.get(role, range(len(variable.shape)))
+                value = values[role].reshape([variable.shape[axis] for axis in order])
+                assign(variable, value.transpose(np.argsort(order)))

@@ -30,7 +30,8 @@ def quantized_tensors(graph: Graph, keep_float: Collection[str] = ()) -> list[st
     return [
         name
         for name, operation in graph.operations.items()
-        if (
+        if operation.quantizable
+        and (
             name in graph.outputs or any(reader.name not in keep_float for reader in consumers[name])
             if name in keep_float
             else _is_rounded(operation) and not is_fused(operation, consumers[name], graph)
@@ -131,8 +132,9 @@ def of_one_scale(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ())
     """The operations of `ranges`, in order of execution, parted into those that TFLite gives one scale."""
     group = {name: {name} for name in graph.operations}
     for operation in graph.operations.values():
-        if operation.traits.same_scale and operation.name not in keep_float:
-            merged = group[operation.name].union(*(group[name] for name in operation.inputs))
+        if operation.traits.same_scale and operation.quantizable and operation.name not in keep_float:
+            read = [name for name in operation.inputs if graph.operations[name].quantizable]
+            merged = group[operation.name].union(*(group[name] for name in read))
             group |= dict.fromkeys(merged, merged)
     parts: dict[int, list[str]] = {}
     for name in ranges:

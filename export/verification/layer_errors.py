@@ -61,7 +61,9 @@ def _tensors(graph: Graph, interpreter: Interpreter) -> dict[str, tuple[str, int
         *fused, name = operations_of(graph, tensor, outputs) or [""]
         if name and shape[1:] == graph.operations[name].shape and (operator not in CONVERSIONS or name not in found):
             found[name] = (operator, index, fused)
-    return {name: found[name] for name in graph.operations if name in found}
+    return {
+        name: found[name] for name, operation in graph.operations.items() if name in found and operation.quantizable
+    }
 
 
 def _decibels(signal: float, error: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ def _converted(request: Convert) -> bytes:
     if request.mode in ("int8", "int16x8"):
         graph = _with_uneven_biases(graph)
     signature = [
-        tf.TensorSpec((1, *graph.operations[name].shape), tf.float32, name=f"input_{index}")
+        tf.TensorSpec((1, *graph.operations[name].shape), graph.operations[name].dtype, name=f"input_{index}")
         for index, name in enumerate(graph.inputs)
     ]
 
@@ -61,7 +61,7 @@ def _converted(request: Convert) -> bytes:
             integer = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             target.supported_ops = [integer if request.mode == "int8" else wide]
-            converter.representative_dataset = lambda: _one_by_one(request.samples)
+            converter.representative_dataset = lambda: _one_by_one(request)
     content = converter.convert()
     return float_edges.without_marks(content) if request.keep_float else content
 
@@ -82,6 +82,8 @@ def _with_uneven_biases(graph: Graph) -> Graph:
     return replace(graph, operations=operations)
 
 
-def _one_by_one(samples: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+def _one_by_one(request: Convert) -> Iterator[list[np.ndarray]]:
+    samples = request.samples
+    dtypes = [request.graph.operations[name].dtype for name in request.graph.inputs]
     for index in range(len(samples[0])):
-        yield [array[index : index + 1].astype(np.float32) for array in samples]
+        yield [array[index : index + 1].astype(dtype) for array, dtype in zip(samples, dtypes, strict=True)]

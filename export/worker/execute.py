@@ -52,7 +52,7 @@ def run(
         name, stays = operation.name, operation.name in keep_float
         with tf.name_scope(f"{scope(name)}/"):  # the file's tensors are called by it
             if operation.kind == "input":
-                value = inputs[graph.inputs.index(name)]
+                value = tf.cast(inputs[graph.inputs.index(name)], operation.dtype)
             else:
                 given = [
                     read(source, values[source], ranges, source in keep_float, stays, fake_quantize)
@@ -89,8 +89,8 @@ def read(
     to_float: bool,
     fake_quantize: FakeQuantize = tf.quantization.fake_quant_with_min_max_vars,
 ) -> tf.Tensor:
-    """An operation's output as a reader takes it."""
-    if from_float == to_float:
+    """An operation's output as a reader takes it; indices and truths are the same to all."""
+    if from_float == to_float or value.dtype != tf.float32:
         return value
     marked = float_edges.mark(value)
     return marked if to_float else _quantized(name, marked, ranges, fake_quantize)
@@ -165,7 +165,7 @@ def layer_errors(request: CompareLayers) -> LayerErrors:
     inputs = [tf.constant(array, tf.float32) for array in request.samples]
     whole = run(graph, inputs)
     file = {name: tf.constant(array, tf.float32) for name, array in request.computed.items()}
-    local: dict[str, tf.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
+    local: dict[str, tf.Tensor] = {name: whole[name] for name in graph.inputs}
     for operation in graph.operations.values():
         if operation.kind != "input":
             given = [file.get(source, local[source]) for source in operation.inputs]

@@ -22,6 +22,9 @@ def compute(operation: Operation, inputs: list[tf.Tensor], weights: Weights) -> 
     """
     try:
         attributes = operation.attributes | ({"shape": operation.shape} if operation.traits.takes_shape else {})
+        attributes |= {"dtype": operation.dtype} if operation.traits.takes_dtype else {}
+        if inputs and inputs[0].dtype == tf.int32 and operation.kind not in ("constant", "embedding"):
+            weights = {role: tf.cast(weight, tf.int32) for role, weight in weights.items()}
         return OPERATIONS[operation.kind](*inputs, **weights, **attributes)
     except Exception as error:
         raise RuntimeError(f"layer {operation.name!r} ({operation.kind}): {error}") from error
@@ -80,6 +83,11 @@ FUNCTIONS = {
     "sigmoid": tf.sigmoid,
     "tanh": tf.tanh,
     "softmax": tf.nn.softmax,
+    "sine": tf.sin,
+    "cosine": tf.cos,
+    "floor": tf.floor,
+    "ceil": tf.math.ceil,
+    "round": tf.round,
     "hard_silu": lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
 }
 
@@ -188,3 +196,81 @@ def _matmul(x, y):
 @_operation("concatenate")
 def _concatenate(*inputs, axis):
     return tf.concat(inputs, axis)
+
+
+@_operation("constant")
+def _constant(x, value, dtype):
+    batch = x.shape[0] or tf.shape(x)[0]
+    return tf.repeat(tf.cast(value, dtype)[None], batch, axis=0)
+
+
+@_operation("cast")
+def _cast(x, dtype):
+    return tf.cast(x, dtype)
+
+
+@_operation("embedding")
+def _embedding(x, table):
+    return tf.gather(table, x)
+
+
+@_operation("gather")
+def _gather(x, indices, axis):
+    return tf.gather(x, indices, axis=axis)
+
+
+_COMPARISONS = {
+    "equal": tf.equal,
+    "not_equal": tf.not_equal,
+    "less": tf.less,
+    "less_equal": tf.less_equal,
+    "greater": tf.greater,
+    "greater_equal": tf.greater_equal,
+}
+
+
+@_operation("compare")
+def _compare(x, y=None, other=None, *, function):
+    return _COMPARISONS[function](x, other if y is None else y)
+
+
+@_operation("is_number")
+def _is_number(x, finite):
+    return tf.abs(x) <= tf.float32.max if finite else tf.equal(x, x)
+
+
+@_operation("logical")
+def _logical(x, y=None, *, function):
+    if function == "not":
+        return tf.logical_not(x)
+    return (tf.logical_and if function == "and" else tf.logical_or)(x, y)
+
+
+@_operation("select")
+def _select(condition, x, y):
+    return tf.where(condition, x, y)
+
+
+@_operation("arg_max")
+def _arg_max(x, axis):
+    return tf.argmax(x, axis, output_type=tf.int32)
+
+
+@_operation("arg_min")
+def _arg_min(x, axis):
+    return tf.argmin(x, axis, output_type=tf.int32)
+
+
+@_operation("top_k")
+def _top_k(x, count):
+    return tf.math.top_k(x, count).values
+
+
+@_operation("top_k_places")
+def _top_k_places(x, count):
+    return tf.math.top_k(x, count).indices
+
+
+@_operation("arctangent2")
+def _arctangent2(y, x):
+    return tf.math.atan2(y, x)

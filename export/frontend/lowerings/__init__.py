@@ -3,25 +3,29 @@
 from export.frontend.lowerings import (
     activation_layers,
     applications,
+    arithmetic,
     classics,
     convolutions,
-    keras_operations,
     merging,
     normalization,
     passive,
+    products,
     reductions,
+    selection,
     shapes,
 )
 
 __all__ = [
     "activation_layers",
     "applications",
+    "arithmetic",
     "classics",
     "convolutions",
-    "keras_operations",
     "merging",
     "normalization",
     "passive",
+    "products",
     "reductions",
+    "selection",
     "shapes",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import layers
@@ -9,7 +10,7 @@ from keras import layers
 from export.errors import InputError
 from export.frontend import activations
 from export.frontend.builder import Builder, register_bridge, to_numpy
-from export.frontend.lowerings.layout import move_axis
+from export.frontend.lowerings.layout import move_axis, transpose
 
 
 @register_bridge(layers.Activation)
@@ -25,7 +26,9 @@ def _relu(build: Builder, layer: Any, x: str) -> str:
 def rectify(build: Builder, x: str, slope: float, limit: float | None, threshold: float) -> str:
     """Append a ReLU with Keras's options."""
     if threshold:
-        raise InputError("ReLU with a threshold is not supported; use threshold=0")
+        passed = build.add("compare", x, weights={"other": threshold}, dtype="bool", function="greater_equal")
+        below = build.scale(build.shift(x, -threshold), slope)
+        return build.add("select", passed, activations.clip(build, x, high=limit), below, dtype="float32")
     if slope:
         return activations.clip(build, activations.leaky_relu(build, x, slope), high=limit)
     return activations.clip(build, x, 0.0, limit)
@@ -52,9 +55,18 @@ def _softmax(build: Builder, layer: Any, x: str) -> str:
 
 
 def softmax(build: Builder, x: str, axis: int | tuple[int, ...]) -> str:
-    """Append a softmax over one axis, which is moved to the end and back."""
-    rank = len(build.shape_of(x))
-    if not isinstance(axis, int) or axis % (rank + 1) == 0:
-        raise InputError("softmax over several axes, or across the batch, is not supported; use axis=-1")
-    axis %= rank + 1
-    return move_axis(build, activations.function(build, move_axis(build, x, axis, rank), "softmax"), rank, axis)
+    """Append a softmax over axes, which are moved to the end and back."""
+    shape = build.shape_of(x)
+    rank = len(shape) + 1
+    axes = sorted(each % rank for each in ([axis] if isinstance(axis, int) else axis))
+    if 0 in axes:
+        raise InputError("it is a softmax across the batch; a file holds one sample at a time, so name other axes")
+    if len(axes) == 1:
+        moved = move_axis(build, x, axes[0], rank - 1)
+        return move_axis(build, activations.function(build, moved, "softmax"), rank - 1, axes[0])
+    order = [index for index in range(rank) if index not in axes] + axes
+    rows = transpose(build, x, order)
+    before = [size for index, size in enumerate(shape, 1) if index not in axes]
+    flat = build.reshape(rows, (*before, math.prod(shape[index - 1] for index in axes)))
+    back = build.reshape(activations.function(build, flat, "softmax"), build.shape_of(rows))
+    return transpose(build, back, [order.index(index) for index in range(rank)])

@@ -15,15 +15,15 @@ def channels_last(bridge: Bridge) -> Bridge:
     """
 
     @functools.wraps(bridge)
-    def either(build: Builder, layer: Any, x: str) -> str:
+    def either(build: Builder, layer: Any, x: str, *rest: Any) -> str:
         rank = len(build.shape_of(x))
         if getattr(layer, "data_format", None) != "channels_first" or rank < 2:
-            found: str = bridge(build, layer, x)
+            found: str = bridge(build, layer, x, *rest)
             return found
         keeps_rank = len(build.shape) == rank
         if keeps_rank:
             build.shape = (*build.shape[1:], build.shape[0])
-        result: str = bridge(build, layer, move_axis(build, x, 1, rank))
+        result: str = bridge(build, layer, move_axis(build, x, 1, rank), *rest)
         return move_axis(build, result, rank, 1) if keeps_rank else result
 
     return either

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from keras import layers
 
-from export.errors import InputError
 from export.frontend import activations
 from export.frontend.builder import Builder, register_bridge, to_numpy
 from export.frontend.lowerings.layout import move_axis
@@ -15,7 +14,8 @@ from export.frontend.lowerings.reductions import reduce
 
 
 @register_bridge(layers.BatchNormalization)
-def _batch_normalization(build: Builder, layer: Any, x: str) -> str:
+def _batch_normalization(build: Builder, layer: Any, x: str, mask: Any = None) -> str:
+    """Only training takes notice of a mask."""
     rank = len(build.shape_of(x))
     axis = (layer.axis if isinstance(layer.axis, int) else layer.axis[0]) % (rank + 1)
     x = move_axis(build, x, axis, rank)
@@ -24,18 +24,21 @@ def _batch_normalization(build: Builder, layer: Any, x: str) -> str:
     return move_axis(build, x, rank, axis)
 
 
-@register_bridge(layers.LayerNormalization)
+def _is_last(layer: Any) -> bool:
+    """Whether it normalizes the last axis alone."""
+    return layer.axis in (-1, [-1])
+
+
+@register_bridge(layers.LayerNormalization, when=_is_last)
 def _layer_normalization(build: Builder, layer: Any, x: str) -> str:
-    _require_last_axis(build, layer)
     centered = build.combine("subtract", x, _mean(build, x))
     x = _over_root_mean_square(build, centered, layer.epsilon)
     x = x if layer.gamma is None else build.scale(x, layer.gamma)
     return x if layer.beta is None else build.shift(x, layer.beta)
 
 
-@register_bridge(layers.RMSNormalization)
+@register_bridge(layers.RMSNormalization, when=_is_last)
 def _rms_normalization(build: Builder, layer: Any, x: str) -> str:
-    _require_last_axis(build, layer)
     return build.scale(_over_root_mean_square(build, x, layer.epsilon), layer.scale)
 
 
@@ -46,12 +49,6 @@ def _over_root_mean_square(build: Builder, x: str, epsilon: float) -> str:
 
 def _mean(build: Builder, x: str) -> str:
     return reduce(build, "mean", x, -1, keepdims=True)
-
-
-def _require_last_axis(build: Builder, layer: Any) -> None:
-    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-    if [axis % (len(build.shape) + 1) for axis in axes] != [len(build.shape)]:
-        raise InputError("it normalizes other axes than the last; use BatchNormalization, or axis=-1")
 
 
 @register_bridge(layers.Rescaling)

@@ -33,6 +33,16 @@ def every_kind() -> keras.Model:
     rows = ops.matmul(ops.max(x, axis=1), ops.transpose(ops.min(x, axis=2), (0, 2, 1)))
     vector = layers.Concatenate()([ops.sum(rows, axis=1), ops.mean(rows, axis=2)])
     flat = layers.Flatten()(layers.Reshape((4, 5))(vector))
+    flat = ops.sin(flat) + ops.cos(flat) + ops.floor(flat) + ops.ceil(flat) + ops.round(flat) + ops.arctan2(flat, flat)
+    flat = ops.where(
+        ops.logical_or(flat > 0, flat < -1), flat, ops.take(np.array([1.0, 2.0]), ops.argmax(flat[:, :2], 1))[:, None]
+    )
+    flat = (
+        ops.take(ops.top_k(flat, 5)[0], [3, 1, 0, 2, 4], axis=1) * ops.cast(ops.top_k(flat, 5)[1], "float32")
+        + ops.zeros_like(flat)[:, :5]
+    )
+    flat = ops.where(ops.isfinite(flat), flat, 0.0)
+    flat += ops.cast(ops.argmin(flat, axis=1, keepdims=True), "float32")
     return keras.Model(image, layers.Dense(5, activation="softmax")(flat))
 
 
