@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -83,13 +83,14 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any = None, mask: 
     forward, backward = results
     if layer.return_sequences:
         backward = ops.flip(backward, axis=1)
-    joined = {
+    joins: dict[str | None, Callable[[], Any]] = {
         "concat": lambda: ops.concatenate([forward, backward], axis=-1),
         "sum": lambda: forward + backward,
         "ave": lambda: (forward + backward) * 0.5,
         "mul": lambda: forward * backward,
         None: lambda: (forward, backward),
-    }[layer.merge_mode]()
+    }
+    joined = joins[layer.merge_mode]()
     if not layer.return_state:
         return joined
     return (*joined, *after) if isinstance(joined, tuple) else (joined, *after)
