@@ -548,9 +548,9 @@ def table(found: dict[str, Rows]) -> str:
         "",
         "Made by `KERAS_BACKEND=… python benchmarks/layers.py` for each backend; a test holds it to be complete. "
         f"Float: the graph that is read gives Keras's outputs within {FLOAT_PARITY:g} (relative RMS). int8: operators "
-        'of the file that compute in float, or "integers only". A case is one layer or operation alone, with options that '
-        "are hard where it has some (masks, dilation, several axes); its error in 8 bits is of that one step on random "
-        "numbers and says little of a network.",
+        'of the file that compute in float, or "integers only". A case is one layer or operation alone, with options '
+        "that are hard where it has some (masks, dilation, several axes); its error in 8 bits is of that one step on "
+        "random numbers and says little of a network.",
         "",
         "| backend | cases | float | integers only |",
         "|---|---|---|---|",

@@ -46,7 +46,7 @@ def test_three_files_are_touched() -> None:
     assert set(blocks()) == {
         "export/ir/kinds.py",
         "export/worker/operations.py",
-        "export/frontend/lowerings/keras_operations.py",
+        "export/frontend/lowerings/arithmetic.py",
         "script",
     }
 
@@ -56,24 +56,26 @@ def test_the_pages_model_is_exported(package: Path) -> None:
     result = run(package, script + "\nimport export; print(export.__file__)")
     assert result.returncode == 0, result.stderr
     ops, home = result.stdout.splitlines()
-    assert "'COS': 1" in ops
+    assert "'SIGN': 1" in ops
     assert Path(home).is_relative_to(package)
-    assert (package / "cosine.tflite").is_file()
+    assert (package / "sign.tflite").is_file()
 
 
-def test_int8_of_it_is_refused_by_name(package: Path) -> None:
+def test_int8_leaves_it_in_float_and_says_so(package: Path) -> None:
     script = blocks()["script"].replace(
-        'export_tflite(model, "cosine.tflite")',
-        'export_tflite(model, "cosine.tflite", "int8", calibration=smooth_images((8, 8, 3), 16), ptq="plain")',
+        'export_tflite(model, "sign.tflite")',
+        'export_tflite(model, "sign.tflite", "int8", calibration=smooth_images((8, 8, 3)), ptq="plain", gate=False)',
     )
-    result = run(package, "from export.data.samples import smooth_images\n" + script)
-    assert "compute in float" in result.stderr
-    assert "COS" in result.stderr
-    assert not (package / "cosine.tflite").exists()
+    script, _, _ = script.partition("\nimages = ")
+    result = run(
+        package, f"from export.data.samples import smooth_images\n{script}\nprint(report.keep_float.operations)"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "sign" in result.stdout
 
 
-def test_without_the_page_the_model_is_refused(tmp_path: Path) -> None:
-    script = blocks()["script"].replace('"cosine.tflite"', repr(str(tmp_path / "cosine.tflite")))
+def test_without_the_page_there_is_no_such_operator(tmp_path: Path) -> None:
+    script = blocks()["script"].replace('"sign.tflite"', repr(str(tmp_path / "sign.tflite")))
     result = run(ROOT, script)
-    assert "UnsupportedLayerError" in result.stderr
-    assert "Cos" in result.stderr
+    assert result.returncode == 0, result.stderr
+    assert "'SIGN'" not in result.stdout
