@@ -1,6 +1,7 @@
 """The photos that int8 is judged on: parts that share nothing, and words that help where a package is missing."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ from keras_classics.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def photos(load) -> ModuleType:
+def photos(load: Callable[[str], ModuleType]) -> ModuleType:
     return load("photos")
 
 
@@ -33,14 +34,18 @@ def test_parts_are_large_enough(photos: ModuleType) -> None:
     assert counts["evaluation"] >= 300
 
 
-def test_package_that_is_missing_is_named_with_its_mend(photos: ModuleType, monkeypatch, tmp_path: Path) -> None:
+def test_package_that_is_missing_is_named_with_its_mend(
+    photos: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     source = {"package": "mate-backgrounds", "file": "/nowhere/Aqua.jpg", "sha256": "", "version": "1.26.0-1"}
     monkeypatch.setattr(photos, "sources", lambda: [source])
     with pytest.raises(InputError, match=r"mate-backgrounds is not installed .*; apt install mate-backgrounds"):
         photos.make(tmp_path)
 
 
-def test_file_of_another_version_is_refused(photos: ModuleType, monkeypatch, tmp_path: Path) -> None:
+def test_file_of_another_version_is_refused(
+    photos: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     other = tmp_path / "Aqua.jpg"
     other.write_bytes(b"something else")
     source = {"package": "mate-backgrounds", "file": str(other), "sha256": "0" * 64, "version": "1.26.0-1"}

@@ -52,7 +52,9 @@ def small() -> keras.Model:
     return keras.Model(image, layers.Dense(3, name="classes")(layers.Flatten()(image)))
 
 
-def test_the_converter_talks_only_when_it_is_asked_to(small: keras.Model, tmp_path: Path, capfd) -> None:
+def test_the_converter_talks_only_when_it_is_asked_to(
+    small: keras.Model, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for verbose in (False, True):
         capfd.readouterr()
         with Worker(verbose=verbose) as worker:

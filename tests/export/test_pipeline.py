@@ -21,7 +21,9 @@ def data_of(mnist: Dataset, count: int = 1000) -> dict:
 
 
 @pytest.mark.backends
-def test_float_file_computes_what_the_model_computes(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_float_file_computes_what_the_model_computes(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     path = tmp_path / "new" / "lenet.tflite"
     report = export_tflite(lenet, path, evaluation=data_of(mnist)["evaluation"], worker=worker)
     assert report.parity["relative_rms"] <= 1e-5
@@ -41,7 +43,9 @@ def test_float_file_computes_what_the_model_computes(lenet, mnist, tmp_path: Pat
 
 @pytest.mark.backends
 @pytest.mark.parametrize("ptq", ["tuned", "plain"])
-def test_int8_file_is_integer_only_and_keeps_its_accuracy(ptq, lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_int8_file_is_integer_only_and_keeps_its_accuracy(
+    ptq: str, lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     path = tmp_path / "lenet.tflite"
     report = export_tflite(lenet, path, "int8", ptq=ptq, worker=worker, **data_of(mnist))
     assert report.fully_integer
@@ -58,7 +62,7 @@ def test_int8_file_is_integer_only_and_keeps_its_accuracy(ptq, lenet, mnist, tmp
     assert (outputs.argmax(1) == mnist.test.labels).mean() == report.accuracy
 
 
-def test_io_types_and_logits(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_io_types_and_logits(lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker) -> None:
     options = data_of(mnist, 100)
     sqnr = []
     for io in ("uint8", "float32"):
@@ -74,7 +78,9 @@ def test_io_types_and_logits(lenet, mnist, tmp_path: Path, worker: Worker) -> No
 
 
 @pytest.mark.backends
-def test_quantization_aware_training_helps_what_it_trains(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_quantization_aware_training_helps_what_it_trains(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     before = lenet.get_weights()
     qat = FineTuning.on_arrays(mnist.train.images(), mnist.train.labels, epochs=1)
     report = export_tflite(lenet, tmp_path / "lenet.tflite", "int8", qat=qat, worker=worker, **data_of(mnist))
@@ -90,7 +96,9 @@ def test_quantization_aware_training_helps_what_it_trains(lenet, mnist, tmp_path
     assert any(np.any(a != b) for a, b in zip(before, carried.get_weights(), strict=True))
 
 
-def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(mnist, tmp_path: Path, worker: Worker) -> None:
+def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(
+    mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     model = train.build("mobilenet_v2", mnist, alpha=0.35)
     qat = FineTuning.on_arrays(mnist.train.images(slice(64)), mnist.train.labels[:64], epochs=1)
     report = export_tflite(
@@ -104,7 +112,9 @@ def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(mnist, tmp_pa
     assert abs(report.keras_accuracy - report.float_accuracy) < 0.2
 
 
-def test_a_model_that_int8_cannot_carry_is_refused(spoiled, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_a_model_that_int8_cannot_carry_is_refused(
+    spoiled: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     model, path = spoiled, tmp_path / "spoiled.tflite"
     path.write_bytes(b"the good file of yesterday")
     options = data_of(mnist)
@@ -120,7 +130,9 @@ def test_a_model_that_int8_cannot_carry_is_refused(spoiled, mnist, tmp_path: Pat
     assert report.accuracy < 0.5
 
 
-def test_weights_that_are_not_finite_are_refused_even_without_a_gate(lenet, tmp_path: Path, worker: Worker) -> None:
+def test_weights_that_are_not_finite_are_refused_even_without_a_gate(
+    lenet: keras.Model, tmp_path: Path, worker: Worker
+) -> None:
     kernel, bias = lenet.get_layer("predictions").get_weights()
     lenet.get_layer("predictions").set_weights([kernel * np.float32(np.inf), bias])
     with pytest.raises(InputError, match="layer 'predictions' has values in its kernel that are not finite"):
@@ -152,7 +164,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_unusable_data_is_refused_with_the_reason(case: str, lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_unusable_data_is_refused_with_the_reason(
+    case: str, lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     change, message = REFUSED[case]
     options = data_of(mnist, 100)
     with pytest.raises(InputError, match=message) as caught:
@@ -169,7 +183,9 @@ def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
             read(path)
 
 
-def test_pruning_clustering_and_qat_keep_each_others_structure(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_pruning_clustering_and_qat_keep_each_others_structure(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     digits, labels = mnist.train.images(), mnist.train.labels
 
     def tuning(**options) -> FineTuning:

@@ -86,7 +86,9 @@ def test_a_softmax_of_many_classes_is_not_all_zero(tmp_path: Path, worker: Worke
 
 
 @pytest.mark.parametrize(("shape", "activation"), [((1,), "sigmoid"), ((5,), "sigmoid"), ((1,), None), ((4,), None)])
-def test_accuracy_and_error_are_keras_s(shape, activation, tmp_path: Path, worker: Worker) -> None:
+def test_accuracy_and_error_are_keras_s(
+    shape: tuple[int], activation: str | None, tmp_path: Path, worker: Worker
+) -> None:
     keras.utils.set_random_seed(0)
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.GlobalAveragePooling2D()(features(image))

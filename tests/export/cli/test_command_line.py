@@ -37,7 +37,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return code, captured.out, captured.err
 
 
-def test_a_keras_file_becomes_a_checked_int8_file(model_file: Path, tmp_path: Path, capsys) -> None:
+def test_a_keras_file_becomes_a_checked_int8_file(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = run(capsys, model_file, "--int8", "--data", "mnist", "--output", tmp_path / "out")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["digits-int8.json", "digits-int8.tflite"]
@@ -56,7 +58,9 @@ def photos(images: np.ndarray, folder: Path) -> Path:
     return folder
 
 
-def test_calibration_from_a_folder_and_from_arrays(model_file: Path, mnist: Dataset, tmp_path: Path, capsys) -> None:
+def test_calibration_from_a_folder_and_from_arrays(
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     images = mnist.calibration.images(slice(20))
     np.savez(tmp_path / "arrays.npz", image=images)
     for source in (photos(images, tmp_path / "photos"), tmp_path / "arrays.npz"):
@@ -68,7 +72,9 @@ def test_calibration_from_a_folder_and_from_arrays(model_file: Path, mnist: Data
         assert report["parity"]["compared_on"] == "calibration"
 
 
-def test_layers_can_be_looked_at_and_kept_in_float(model_file: Path, mnist: Dataset, tmp_path: Path, capsys) -> None:
+def test_layers_can_be_looked_at_and_kept_in_float(
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     np.save(tmp_path / "images.npy", mnist.calibration.images())
     arguments = [model_file, "--int8", "--calibration", tmp_path / "images.npy", "--output", tmp_path]
     code, out, err = run(capsys, *arguments, "--layers", "--keep-float", "c3", "f*")
@@ -81,7 +87,7 @@ def test_layers_can_be_looked_at_and_kept_in_float(model_file: Path, mnist: Data
 
 
 def test_a_model_is_distilled_on_photos_without_labels(
-    model_file: Path, mnist: Dataset, tmp_path: Path, capsys
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = photos(mnist.calibration.images(slice(16)), tmp_path / "photos")
     training = ["--qat", "--distill", "--qat-epochs", 2]
@@ -96,7 +102,9 @@ def test_a_model_is_distilled_on_photos_without_labels(
     assert (tmp_path / "out" / "digits-int8.keras").is_file()
 
 
-def test_mixed_precision_mends_what_int8_loses(cancelling: keras.Model, tmp_path: Path, capsys) -> None:
+def test_mixed_precision_mends_what_int8_loses(
+    cancelling: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "cancelling.keras"
     cancelling.save(path)
     code, out, err = run(capsys, path, "--int8", "--mixed", "--data", "mnist", "--output", tmp_path)
@@ -108,7 +116,7 @@ def test_mixed_precision_mends_what_int8_loses(cancelling: keras.Model, tmp_path
     assert f"{report['mixed']['sets'][-1]['latency']['ratio']:.2f}" in out
 
 
-def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys) -> None:
+def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "lenet5", "--int8", "--weights", "random", "--output", tmp_path)
     assert code == 0, err
     report = json.loads((tmp_path / "lenet5-int8.json").read_text())
@@ -119,7 +127,7 @@ def test_random_weights_train_nothing_and_need_no_data(tmp_path: Path, capsys) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", kc.list_models())
-def test_every_name_works_with_random_weights(name: str, tmp_path: Path, capsys) -> None:
+def test_every_name_works_with_random_weights(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shape = registry.entry(name).small_input_shape
     arguments = [name, "--int8", "--weights", "random", "--input-shape", *shape, "--output", tmp_path]
     code, _, err = run(capsys, *arguments)
@@ -127,7 +135,9 @@ def test_every_name_works_with_random_weights(name: str, tmp_path: Path, capsys)
     assert json.loads((tmp_path / f"{name}-int8.json").read_text())["fully_integer"]
 
 
-def test_a_failed_gate_is_exit_code_3_and_leaves_nothing(spoiled: keras.Model, tmp_path: Path, capsys) -> None:
+def test_a_failed_gate_is_exit_code_3_and_leaves_nothing(
+    spoiled: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "spoiled.keras"
     spoiled.save(path)
     code, out, err = run(capsys, path, "--int8", "--data", "mnist", "--output", tmp_path / "out")
@@ -219,7 +229,9 @@ def arrays(folder: Path, scale: float) -> Path:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(case: str, model_file: Path, tmp_path: Path, capsys) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(
+    case: str, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make, message = BAD[case]
     arguments = make(tmp_path, model_file)
     output = [] if "--output" in arguments else ["--output", tmp_path / "out"]
@@ -232,14 +244,16 @@ def test_bad_input_is_one_line_and_exit_code_2(case: str, model_file: Path, tmp_
     assert not list(tmp_path.rglob("*.tflite"))
 
 
-def test_an_output_that_cannot_be_written_is_found_before_the_training(tmp_path: Path, capsys) -> None:
+def test_an_output_that_cannot_be_written_is_found_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = run(capsys, "lenet5", "--int8", "--output", "/proc/exports")
     assert code == 2
     assert "/proc/exports" in err
     assert out == ""
 
 
-def test_classes_of_model_and_data_must_agree(tmp_path: Path, capsys) -> None:
+def test_classes_of_model_and_data_must_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = layers.Input((32, 32, 1))
     keras.Model(image, layers.Dense(3)(layers.Flatten()(image)), name="three").save(tmp_path / "three.keras")
     code, _, err = run(capsys, tmp_path / "three.keras", "--data", "mnist", "--output", tmp_path)
@@ -247,7 +261,9 @@ def test_classes_of_model_and_data_must_agree(tmp_path: Path, capsys) -> None:
     assert "has 3 outputs and mnist 10 classes" in err
 
 
-def test_a_full_disk_leaves_nothing_half_written(model_file: Path, tmp_path: Path, capsys) -> None:
+def test_a_full_disk_leaves_nothing_half_written(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True)
@@ -285,7 +301,9 @@ def test_folders_named_export_where_the_user_stands_do_no_harm(model_file: Path,
     assert (tmp_path / "here" / "a.tflite").stat().st_size > 200_000
 
 
-def test_a_part_that_fails_is_one_line_and_exit_code_4(model_file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_part_that_fails_is_one_line_and_exit_code_4(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     modules = tmp_path / "modules"
     modules.mkdir()
     (modules / "tensorflow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")

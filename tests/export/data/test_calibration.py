@@ -20,7 +20,11 @@ from keras_classics.datasets.parts import Dataset
     ("sizes", "count", "expected"),
     [((50, 50), 20, (10, 10)), ((100, 3, 100), 23, (10, 3, 10)), ((4, 5), 20, (4, 5)), ((1,), 1, (1,))],
 )
-def test_as_many_of_each_class_as_there_are(sizes, count, expected) -> None:
+def test_as_many_of_each_class_as_there_are(
+    sizes: tuple[int, int, int] | tuple[int, int] | tuple[int],
+    count: int,
+    expected: tuple[int, int, int] | tuple[int, int] | tuple[int],
+) -> None:
     classes = np.repeat(np.arange(len(sizes)), sizes).tolist()
     chosen = balanced(classes, count)
     assert tuple(np.bincount(np.take(classes, chosen))) == expected
@@ -46,7 +50,7 @@ def normalized(mnist: Dataset) -> keras.Model:
 
 @pytest.mark.parametrize("scale", ["[0, 1]", "[0, 255]"])
 def test_another_scale_than_in_training_is_warned_of(
-    scale: str, normalized, mnist: Dataset, tmp_path: Path, worker: Worker
+    scale: str, normalized: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
 ) -> None:
     wrong = mnist.calibration.images() * (255 if "255" in scale else 1)
     with pytest.warns(CalibrationWarning, match="scaled otherwise .* before 'normalization' its variance is") as caught:
@@ -56,7 +60,9 @@ def test_another_scale_than_in_training_is_warned_of(
     assert json.loads((tmp_path / "a.json").read_text())["warnings"] == report.warnings
 
 
-def test_the_scale_of_training_is_not_warned_of(normalized, mnist: Dataset, tmp_path: Path, worker: Worker) -> None:
+def test_the_scale_of_training_is_not_warned_of(
+    normalized: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     right = 2 * mnist.calibration.images() - 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", CalibrationWarning)
@@ -67,7 +73,9 @@ def test_the_scale_of_training_is_not_warned_of(normalized, mnist: Dataset, tmp_
     assert report.calibration == {"count": 200, "digest": digest([right])}
 
 
-def test_the_command_says_it_in_one_line(normalized, mnist: Dataset, tmp_path: Path, capsys) -> None:
+def test_the_command_says_it_in_one_line(
+    normalized: keras.Model, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for label, image in zip(mnist.calibration.labels, mnist.calibration.images(), strict=True):
         folder = tmp_path / "photos" / str(label)
         folder.mkdir(parents=True, exist_ok=True)

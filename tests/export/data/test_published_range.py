@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ import keras_classics as kc
 from export import export_tflite
 from export.cli.command import parser
 from export.cli.job import _published_range
+from export.client import Worker
 from export.data.input_range import recorded_range
 
 
@@ -23,7 +26,7 @@ from export.data.input_range import recorded_range
         ("vgg16", "imagenet-keras", (-123.68, 255 - 103.939)),
     ],
 )
-def test_published_names_bring_their_range(model, weights, limits, tmp_path):
+def test_published_names_bring_their_range(model: str, weights: str, limits: Any, tmp_path: Path) -> None:
     given = _published_range(parser().parse_args([model, "--weights", weights]))
     assert given.limits == pytest.approx(limits)
     description = kc.preprocessing_for(model, weights).description()
@@ -33,7 +36,7 @@ def test_published_names_bring_their_range(model, weights, limits, tmp_path):
     np.testing.assert_array_equal(recorded.scale(pixels), given.scale(pixels))
 
 
-def test_normalization_is_exported_in_the_graph(worker, tmp_path):
+def test_normalization_is_exported_in_the_graph(worker: Worker, tmp_path: Path) -> None:
     network = kc.MobileNetV2((32, 32, 3), alpha=0.35, classes=4)
     normalization = kc.preprocessing_for("mobilenet_v2").normalization(pixel_maximum=255)
     whole = keras.Sequential([keras.Input((32, 32, 3)), normalization, network])

@@ -118,7 +118,9 @@ def photos(mnist: Dataset, tmp_path: Path) -> Path:
     return folder
 
 
-def test_photos_reach_a_model_with_a_rescaling_as_it_takes_them(photos: Path, mnist, tmp_path: Path, capsys) -> None:
+def test_photos_reach_a_model_with_a_rescaling_as_it_takes_them(
+    photos: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The pattern that keras.io teaches; scaled to [0, 1] its file would be constant."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([
@@ -135,7 +137,9 @@ def test_photos_reach_a_model_with_a_rescaling_as_it_takes_them(photos: Path, mn
     capsys.readouterr()
 
 
-def test_photos_for_a_model_that_tells_nothing_are_refused(photos: Path, tmp_path: Path, capsys) -> None:
+def test_photos_for_a_model_that_tells_nothing_are_refused(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keras.Sequential([keras.Input((28, 28, 1)), layers.Conv2D(8, 3), layers.Flatten(), layers.Dense(10)]).save(
         tmp_path / "m.keras"
     )

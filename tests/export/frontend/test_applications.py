@@ -1,5 +1,6 @@
 """Architectures of keras.applications that people put on devices go through: float, int8, training in 8 bits."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def subject(name: str, live_in: Any) -> tuple[keras.Model, dict[str, Any]]:
 @pytest.mark.parametrize(
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
 )
-def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker, live_in) -> None:
+def test_architecture_goes_through(
+    name: str, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
+) -> None:
     model, data = subject(name, live_in)
     report = export_tflite(model, tmp_path / "float.tflite", evaluation=None, worker=worker)
     assert report.parity["relative_rms"] <= 1e-4
@@ -71,7 +74,9 @@ def test_architecture_goes_through(name: str, tmp_path: Path, worker: Worker, li
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architecture_is_trained_in_8_bits(name: str, tmp_path: Path, worker: Worker, live_in) -> None:
+def test_architecture_is_trained_in_8_bits(
+    name: str, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
+) -> None:
     model, data = subject(name, live_in)
     before = model.get_weights()
     training = FineTuning.on_arrays(data["calibration"], None, batch_size=8, epochs=2, distill=True)

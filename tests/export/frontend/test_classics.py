@@ -1,7 +1,9 @@
 """Every architecture of ours goes through, float and int8, its own layers included."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -32,7 +34,9 @@ FAST = ("lenet5 1998", "resnet18 padded", "googlenet")
 @pytest.mark.parametrize(
     "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in SMALL]
 )
-def test_small_model_goes_through(case: str, tmp_path: Path, worker: Worker, live_in) -> None:
+def test_small_model_goes_through(
+    case: str, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
+) -> None:
     name = case.split()[0]
     arguments = {"input_shape": registry.entry(name).small_input_shape, "classes": 10} | SMALL[case]
     images = smooth_images(arguments["input_shape"])

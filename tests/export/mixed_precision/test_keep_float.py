@@ -1,5 +1,7 @@
 """Layers that stay in float in an int8 file: exactly those, and at a price that the report tells."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from export.passes.fold_batch_normalization import fold_batch_normalization
 from export.tflite_file.audit import audit
 from export.verification.islands import unexpected_islands
 from keras_classics import train
+from keras_classics.datasets.parts import Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,9 @@ KEPT = {
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
-def test_exactly_the_named_layers_compute_in_float(io: str, model, blocks, tmp_path, worker: Worker) -> None:
+def test_exactly_the_named_layers_compute_in_float(
+    io: str, model: keras.Model, blocks: dict, tmp_path: Path, worker: Worker
+) -> None:
     for layer, operators in KEPT.items():
         report = export_tflite(model, tmp_path / "a.tflite", "int8", io=io, keep_float=[layer], worker=worker, **blocks)
         found = audit(report.path)
@@ -63,7 +68,9 @@ def test_exactly_the_named_layers_compute_in_float(io: str, model, blocks, tmp_p
         assert 0 < price["low"] <= price["ratio"] <= price["high"]
 
 
-def test_a_layer_in_float_mends_what_int8_breaks(spoiled, mnist, tmp_path, worker: Worker) -> None:
+def test_a_layer_in_float_mends_what_int8_breaks(
+    spoiled: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     options = {
         "calibration": mnist.calibration.images(),
         "evaluation": (mnist.test.images(), mnist.test.labels),
@@ -81,7 +88,7 @@ def test_a_layer_in_float_mends_what_int8_breaks(spoiled, mnist, tmp_path, worke
     assert report.float_accuracy - report.accuracy <= 0.01
 
 
-def test_training_leaves_a_float_layer_unquantized(mnist, tmp_path, worker: Worker) -> None:
+def test_training_leaves_a_float_layer_unquantized(mnist: Dataset, tmp_path: Path, worker: Worker) -> None:
     model = train.build("lenet5", mnist)
     images, labels = mnist.train.images(slice(64)), mnist.train.labels[:64]
     report = export_tflite(
@@ -98,7 +105,9 @@ def test_training_leaves_a_float_layer_unquantized(mnist, tmp_path, worker: Work
     assert report.keep_float["operations"][0] == "c3"
 
 
-def test_an_unknown_layer_is_refused_with_names_that_are_near(model, blocks, tmp_path, worker: Worker) -> None:
+def test_an_unknown_layer_is_refused_with_names_that_are_near(
+    model: keras.Model, blocks: dict, tmp_path: Path, worker: Worker
+) -> None:
     with pytest.raises(InputError, match=r"no layer 'depthwize' to keep in float; near names are depthwise$"):
         export_tflite(model, tmp_path / "a.tflite", "int8", keep_float=["depthwize"], worker=worker, **blocks)
     with pytest.raises(InputError, match="is the text 'pool'; give a list"):
@@ -108,7 +117,7 @@ def test_an_unknown_layer_is_refused_with_names_that_are_near(model, blocks, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_nested_models_name_stands_for_its_layers(model) -> None:
+def test_a_nested_models_name_stands_for_its_layers(model: keras.Model) -> None:
     image = layers.Input((16, 16, 3))
     graph = read_graph(keras.Model(image, model(image)))
     fold_batch_normalization(graph)
@@ -118,7 +127,7 @@ def test_a_nested_models_name_stands_for_its_layers(model) -> None:
     assert float_operations(graph, [], {}) == frozenset()
 
 
-def test_other_float_islands_are_still_found(model, blocks, tmp_path, worker: Worker) -> None:
+def test_other_float_islands_are_still_found(model: keras.Model, blocks: dict, tmp_path: Path, worker: Worker) -> None:
     report = export_tflite(model, tmp_path / "a.tflite", "int8", keep_float=["pool", "sum"], worker=worker, **blocks)
     graph, found = read_graph(model), audit(report.path)
     assert unexpected_islands(graph, found, frozenset({"sum", "pool", "flat"})) == []

@@ -1,5 +1,7 @@
 """Mixed precision by price: few layers in float mend what int8 loses, and the report says which and at what cost."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def data_of(mnist: Dataset) -> dict:
 
 
 def test_the_layers_that_lose_the_accuracy_stay_in_float(
-    cancelling: keras.Model, mnist, tmp_path, worker: Worker
+    cancelling: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
 ) -> None:
     options = data_of(mnist) | {"worker": worker}
     with pytest.raises(GateError, match=r"accuracy fell by .*; try --qat, or --mixed, or --max-drop if that"):
@@ -45,7 +47,9 @@ def test_the_layers_that_lose_the_accuracy_stay_in_float(
     assert not report.fully_integer
 
 
-def test_a_goal_that_nothing_reaches_is_refused(lenet: keras.Model, mnist, tmp_path, worker: Worker) -> None:
+def test_a_goal_that_nothing_reaches_is_refused(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     options = data_of(mnist) | {"worker": worker, "mixed": True}
     report = export_tflite(lenet, tmp_path / "good.tflite", "int8", **options)
     assert report.mixed is None
@@ -74,7 +78,7 @@ def test_the_parts_of_the_noise_add_up(lenet: keras.Model, mnist: Dataset, worke
     assert np.count_nonzero(noise.kernels) == 5
 
 
-def test_mixed_precision_is_for_tuned_int8(lenet: keras.Model, mnist: Dataset, tmp_path, worker: Worker) -> None:
+def test_mixed_precision_is_for_tuned_int8(lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker) -> None:
     training = FineTuning.on_arrays(mnist.train.images(slice(8)), mnist.train.labels[:8])
     for wrong in ({"mode": "float32"}, {"mode": "int8", "ptq": "plain"}, {"mode": "int8", "qat": training}):
         with pytest.raises(InputError, match="mixed= finds layers for int8 that is tuned and not trained"):

@@ -1,6 +1,8 @@
 """Int8 without training, our way: rounding, learning, and that nothing gets worse."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,7 +39,9 @@ def correlated(count: int, channels: int) -> np.ndarray:
         lambda bias: layers.Dense(8, use_bias=bias, name="it"),
     ],
 )
-def test_rounded_kernels_change_the_output_less_than_nearest_ones(layer, use_bias: bool, worker: Worker) -> None:
+def test_rounded_kernels_change_the_output_less_than_nearest_ones(
+    layer: Callable[..., Any], use_bias: bool, worker: Worker
+) -> None:
     keras.utils.set_random_seed(0)
     image = layers.Input((6, 6, 16), name="image")
     graph = read_graph(keras.Model(image, layer(use_bias)(image)))
@@ -145,7 +149,9 @@ def test_trained_ranges_are_ones_that_xnnpack_takes(structured: bool, tmp_path: 
     assert Interpreter(path).outputs
 
 
-def test_tuned_is_closer_to_the_model_than_the_converters_way(lenet, mnist: Dataset, tmp_path, worker: Worker) -> None:
+def test_tuned_is_closer_to_the_model_than_the_converters_way(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     options = {"calibration": mnist.calibration.images(), "worker": worker}
     options["evaluation"] = (mnist.test.images(), mnist.test.labels)
     plain = export_tflite(lenet, tmp_path / "plain.tflite", "int8", ptq="plain", **options)
@@ -192,7 +198,9 @@ def test_centered_and_learned_channels_leave_what_the_graph_computes(worker: Wor
         assert np.sqrt(np.square(found - expected).mean() / np.square(expected).mean()) < most
 
 
-def test_distillation_needs_no_labels_and_leads_back(lenet: keras.Model, mnist: Dataset, tmp_path, worker) -> None:
+def test_distillation_needs_no_labels_and_leads_back(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     images = mnist.train.images(slice(512))
     qat = FineTuning.on_arrays(images, None, batch_size=32, epochs=1, distill=True)
     evaluation = (mnist.test.images(slice(300)), mnist.test.labels[:300])

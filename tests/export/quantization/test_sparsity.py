@@ -27,7 +27,7 @@ def test_shares_of_patterns_and_blocks() -> None:
     assert zero_blocks([], 1, 4) == 0
 
 
-def test_two_of_four_weights_are_zero(lenet, tmp_path: Path, worker: Worker, training: FineTuning) -> None:
+def test_two_of_four_weights_are_zero(lenet: keras.Model, tmp_path: Path, worker: Worker, training: FineTuning) -> None:
     report = export_tflite(lenet, tmp_path / "a.tflite", prune=Pruning(training, pattern=(2, 4)), worker=worker)
     assert 0.49 <= report.sparsity <= 0.6
     assert pattern_share(kernels(report.path), 2, 4) == 1
@@ -35,7 +35,7 @@ def test_two_of_four_weights_are_zero(lenet, tmp_path: Path, worker: Worker, tra
 
 
 def test_blocks_stay_through_clustering_and_qat(
-    lenet, mnist: Dataset, tmp_path: Path, worker: Worker, training: FineTuning
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker, training: FineTuning
 ) -> None:
     report = export_tflite(
         lenet,
@@ -56,7 +56,9 @@ def test_blocks_stay_through_clustering_and_qat(
     assert report.structure["left_alone"] == []
 
 
-def test_a_constant_schedule_has_its_zeros_at_once(lenet, mnist, tmp_path: Path, worker: Worker) -> None:
+def test_a_constant_schedule_has_its_zeros_at_once(
+    lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
+) -> None:
     one_step = FineTuning.on_arrays(mnist.train.images(slice(32)), mnist.train.labels[:32], epochs=1)
     assert one_step.steps_per_epoch == 1
     prune = Pruning(one_step, 0.7, schedule="constant")
@@ -65,7 +67,9 @@ def test_a_constant_schedule_has_its_zeros_at_once(lenet, mnist, tmp_path: Path,
     assert report.structure["prune"]["schedule"] == "constant"
 
 
-def test_depthwise_kernels_are_left_alone_and_named(mnist, tmp_path: Path, worker: Worker, training) -> None:
+def test_depthwise_kernels_are_left_alone_and_named(
+    mnist: Dataset, tmp_path: Path, worker: Worker, training: FineTuning
+) -> None:
     model = train.build("mobilenet_v2", mnist, alpha=0.35)
     few = FineTuning.on_arrays(mnist.train.images(slice(64)), mnist.train.labels[:64], epochs=1)
     prune = Pruning(few, schedule="constant")
@@ -76,7 +80,9 @@ def test_depthwise_kernels_are_left_alone_and_named(mnist, tmp_path: Path, worke
     assert report.sparsity == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_file_without_the_structure_is_found(lenet, tmp_path: Path, worker: Worker, training: FineTuning) -> None:
+def test_a_file_without_the_structure_is_found(
+    lenet: keras.Model, tmp_path: Path, worker: Worker, training: FineTuning
+) -> None:
     path = tmp_path / "dense.tflite"
     export_tflite(lenet, path, worker=worker)
 

@@ -42,7 +42,7 @@ def test_a_policys_model_is_exported_in_float32(policy: str, tmp_path: Path, wor
     assert report.parity["relative_rms"] < 1e-5
 
 
-def test_a_graph_that_is_off_names_the_policy(tmp_path: Path, worker: Worker, monkeypatch) -> None:
+def test_a_graph_that_is_off_names_the_policy(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(float_reference.GRAPH_PARITY, "bfloat16", 1e-9)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -1,6 +1,10 @@
 """The table that says which layer of a file hurts."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 
 from export import Worker, export_tflite
@@ -10,7 +14,9 @@ from keras_classics.datasets.parts import Dataset
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
-def test_every_operation_is_found_in_the_file(io: str, mnist: Dataset, tmp_path, worker: Worker, live_in) -> None:
+def test_every_operation_is_found_in_the_file(
+    io: str, mnist: Dataset, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
+) -> None:
     images = mnist.calibration.images(slice(16))
     model = live_in(train.build("mobilenet_v2", mnist), images)
     options = {"calibration": images, "gate": False, "layers": True, "worker": worker}
@@ -28,7 +34,9 @@ def test_every_operation_is_found_in_the_file(io: str, mnist: Dataset, tmp_path,
     assert all(row["own_sqnr_db"] is None for row in pads)
 
 
-def test_the_layer_that_hurts_is_named(spoiled: keras.Model, mnist: Dataset, tmp_path, worker: Worker, capsys) -> None:
+def test_the_layer_that_hurts_is_named(
+    spoiled: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = export_tflite(
         spoiled,
         tmp_path / "spoiled.tflite",
@@ -48,7 +56,7 @@ def test_the_layer_that_hurts_is_named(spoiled: keras.Model, mnist: Dataset, tmp
     assert "*" in line
 
 
-def test_nothing_is_measured_that_nobody_asked_for(lenet: keras.Model, tmp_path, worker: Worker) -> None:
+def test_nothing_is_measured_that_nobody_asked_for(lenet: keras.Model, tmp_path: Path, worker: Worker) -> None:
     report = export_tflite(lenet, tmp_path / "a.tflite", worker=worker)
     assert report.layers is None
     assert "layers" not in report.seconds

@@ -99,7 +99,7 @@ def test_scores_around_zero_are_thresholded_there() -> None:
 
 @pytest.mark.parametrize(("shape", "activation"), [((6, 6, 3), "softmax"), ((6, 6, 1), "sigmoid")])
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_mean_iou_is_keras_s(shape, activation, one_hot: bool) -> None:
+def test_mean_iou_is_keras_s(shape: tuple[int, int, int], activation: str, one_hot: bool) -> None:
     model, count = network(shape, activation), max(2, shape[-1])
     if one_hot and shape[-1] == 1:
         pytest.skip("a mask is one-hot already")
@@ -114,7 +114,7 @@ def test_mean_iou_is_keras_s(shape, activation, one_hot: bool) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (1,), (6, 6, 2)])
-def test_regression_is_told_as_relative_error_and_r2(shape) -> None:
+def test_regression_is_told_as_relative_error_and_r2(shape: tuple[int, int, int] | tuple[int]) -> None:
     model = network(shape, None)
     targets = (3 * outputs_of(model)[0] + RANDOM.normal(0, 1, (COUNT, *shape)) + 7).astype(np.float32)
     error, explained = rows(model, targets, noise=0.1)

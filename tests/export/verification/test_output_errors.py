@@ -50,7 +50,9 @@ def test_a_columns_neighbours_hide_nothing() -> None:
 
 @pytest.mark.parametrize("shape", [(64,), (64, 3), (8, 6, 6, 2), (16, 5, 3)])
 @pytest.mark.parametrize(("noise", "refused"), [(0.08, False), (0.13, True)])
-def test_ten_percent_of_the_deviation_are_too_much(shape, noise: float, refused: bool) -> None:
+def test_ten_percent_of_the_deviation_are_too_much(
+    shape: tuple[int, int, int, int] | tuple[int, int, int] | tuple[int, int] | tuple[int], noise: float, refused: bool
+) -> None:
     values = RANDOM.normal(5, 2, shape)
     found = values + noise * 2 * np.sign(RANDOM.normal(0, 1, shape))
     assert bool(output_faults(errors(values, found))) == refused

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,9 @@ def test_a_worker_that_dies_of_a_request_is_replaced(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_weights_that_are_not_finite_are_refused_by_the_layers_name(value: float, worker: Worker, tmp_path) -> None:
+def test_weights_that_are_not_finite_are_refused_by_the_layers_name(
+    value: float, worker: Worker, tmp_path: Path
+) -> None:
     image = Input((4, 4, 1), name="image")
     model = Model(image, layers.Dense(3, name="broken")(layers.Flatten()(image)))
     kernel, bias = model.get_layer("broken").get_weights()
@@ -178,7 +181,7 @@ def test_a_worker_that_dies_is_reported() -> None:
             worker.convert(small_graph(), "float32")
 
 
-def test_a_missing_converter_is_an_error_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_a_missing_converter_is_an_error_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(InputError, match=r"No module named 'tensorflow'.*pip install 'keras-classics\[export\]'"):

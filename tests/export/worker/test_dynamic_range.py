@@ -1,5 +1,7 @@
 """Which weights a dynamic-range file has in 8 bits."""
 
+from pathlib import Path
+
 import keras
 from keras import layers
 
@@ -7,7 +9,7 @@ from export import Worker, export_tflite
 from export.tflite_file.audit import audit
 
 
-def test_only_kernels_that_gain_by_it_are_in_8_bits(tmp_path, worker: Worker) -> None:
+def test_only_kernels_that_gain_by_it_are_in_8_bits(tmp_path: Path, worker: Worker) -> None:
     image = layers.Input((8, 8, 16), name="image")
     x = layers.Conv2D(32, 1, activation="relu", name="few")(image)  # 512 weights
     x = layers.Conv2D(32, 3, activation="relu", name="many")(x)  # 9,216
@@ -19,7 +21,7 @@ def test_only_kernels_that_gain_by_it_are_in_8_bits(tmp_path, worker: Worker) ->
     assert report.ops["CONV_2D"] == 2
 
 
-def test_a_network_of_small_kernels_stays_as_it_is(tmp_path, worker: Worker) -> None:
+def test_a_network_of_small_kernels_stays_as_it_is(tmp_path: Path, worker: Worker) -> None:
     image = layers.Input((8, 8, 3), name="image")
     model = keras.Model(image, layers.Conv2D(8, 3, name="few")(image))
     dynamic = export_tflite(model, tmp_path / "dynamic.tflite", "dynamic", worker=worker)

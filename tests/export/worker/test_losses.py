@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -123,7 +124,7 @@ def test_the_distance_from_the_teacher_is_least_at_its_own_outputs(name: str) ->
         assert distance(VALUES + random.normal(0, 0.2, VALUES.shape).astype(np.float32)) > at_teacher
 
 
-def test_a_function_of_a_module_is_a_loss(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_of_a_module_is_a_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "return tf.reduce_mean((targets - outputs) ** 4, 1)"
     module = f"import tensorflow as tf\ndef quartic(targets, outputs):\n    {body}\n"
     (tmp_path / "losses_of_mine.py").write_text(module)
