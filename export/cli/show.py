@@ -97,11 +97,12 @@ def show(report: Report) -> None:
     gzipped = f" ({report.gzip_bytes:,} gzipped)" if report.gzip_bytes else ""
     table.add_row("size", f"{report.size_bytes:,} bytes{gzipped}")
     if report.keep_float:
-        price = report.keep_float["latency_over_int8"]
+        latency = report.keep_float["latency_over_int8"]
         layers = ", ".join(report.keep_float["operations"])
-        spread = f"quartiles {price['low']:.2f} to {price['high']:.2f} of {price['rounds']} rounds on {price['cpu']}"
+        quartiles = f"quartiles {latency['low']:.2f} to {latency['high']:.2f}"
+        spread = f"{quartiles} of {latency['rounds']} rounds on {latency['cpu']}"
         table.add_row("kept in float", layers)
-        table.add_row("", f"which takes {price['ratio']:.2f} times as long as all in int8 ({spread})")
+        table.add_row("", f"which takes {latency['ratio']:.2f} times as long as all in int8 ({spread})")
     integer = "integer only" if report.fully_integer else "with float tensors"
     table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.ops.items()) + f" ({integer})")
     for end, port in (("input", report.input), ("output", report.output)):
