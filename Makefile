@@ -43,6 +43,7 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 zoo: $(STAMPS)/main
 	$(RUN) -m keras_classics

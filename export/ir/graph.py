@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from export.ir.kinds import Traits, traits
-from export.worker.wire import Arrays
+
+Arrays = dict[str, np.ndarray]
+"""Weights or samples by name."""
 
 
 @dataclass

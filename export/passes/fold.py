@@ -9,8 +9,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
-from export.ir.graph import Graph, Operation, constant
-from export.worker.wire import Arrays
+from export.ir.graph import Arrays, Graph, Operation, constant
 
 # Share of the greatest factor of a channel. What is multiplied by less has no way back in float32, whose rounding
 # errors of about 1e-7 would come back as numbers of the weights' own size.

@@ -17,10 +17,9 @@ import keras
 import numpy as np
 
 from export.ir.channels import by_output
-from export.ir.graph import Graph, Operation
+from export.ir.graph import Arrays, Graph, Operation
 from export.passes.fold import LEAST_FACTOR, assign
 from export.passes.linear import write
-from export.worker.wire import Arrays
 
 
 @dataclass

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.ir.channels import by_output
-from export.ir.graph import Graph, Operation, constant
+from export.ir.graph import Arrays, Graph, Operation, constant
 from export.passes.fold import LEAST_FACTOR
 from export.passes.linear import continues, linear, run_up_to, total
-from export.worker.wire import Arrays
 
 
 @dataclass

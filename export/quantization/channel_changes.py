@@ -9,7 +9,7 @@ import numpy as np
 
 from export.client import Worker
 from export.data.samples import Inputs
-from export.ir.graph import Graph
+from export.ir.graph import Arrays, Graph
 from export.quantization.channel_shift import absorbers, shift_channels, shiftable_operations
 from export.quantization.cross_layer_equalization import (
     ChannelGroup,
@@ -18,7 +18,6 @@ from export.quantization.cross_layer_equalization import (
     scale_channels,
 )
 from export.worker.protocol import ObserveChannels
-from export.worker.wire import Arrays
 
 # The power that `channel_factors` takes for each kind of group: of these, what is best on held-out samples is taken.
 EQUALIZATIONS: Mapping[str, Mapping[str, float]] = {

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import IO, Any
 
+from export.ir.graph import Arrays
 from export.worker import wire
 from export.worker.protocol import (
     Batch,
@@ -93,7 +94,7 @@ class Connection:
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes], folder: str) -> None:
         self._requests, self._answers, self._folder = requests, answers, folder
-        self._received: queue.SimpleQueue[tuple[Any, wire.Arrays]] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[tuple[Any, Arrays]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:

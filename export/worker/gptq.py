@@ -15,11 +15,10 @@ import numpy as np
 import tensorflow as tf
 from scipy import linalg
 
-from export.ir.graph import Graph, Operation
+from export.ir.graph import Arrays, Graph, Operation
 from export.quantization.scales import GREATEST_WEIGHT
 from export.worker.execute import BATCH_SIZE, run, weights
 from export.worker.protocol import RoundWeights, Weights
-from export.worker.wire import Arrays
 
 # Positions of a layer's output that are drawn from each image to measure moments; neighbours tell little that is new.
 POSITIONS = 256

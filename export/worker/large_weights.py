@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.schema_py_generated import Model
 
-from export.ir.graph import Graph, Operation
-from export.worker.wire import Arrays
+from export.ir.graph import Arrays, Graph, Operation
 
 LARGE = 1 << 18
 """Elements from which a kernel is worth it."""

@@ -17,9 +17,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from export.ir.graph import Graph
+from export.ir.graph import Arrays, Graph
 from export.quantization.scales import Ranges
-from export.worker.wire import Arrays
 
 Result = TypeVar("Result")
 History = list[dict[str, float]]

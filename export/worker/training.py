@@ -10,11 +10,10 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.ir.graph import Operation
+from export.ir.graph import Arrays, Operation
 from export.worker.losses import loss_inputs, objective
 from export.worker.operations import compute
 from export.worker.protocol import History, TrainingRequest
-from export.worker.wire import Arrays
 
 Wrap = Callable[["OperationLayer"], tf_keras.layers.Layer]
 Forward = Callable[..., Any]  # outputs of inputs, and of whether it is training

@@ -16,7 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+from export.ir.graph import Arrays
+
 LARGE = 1 << 24
 """Bytes from which an array goes through a file."""
 

@@ -6,10 +6,9 @@ import pytest
 from keras import layers
 
 from export.frontend.read import read_graph
-from export.ir.graph import Graph
+from export.ir.graph import Arrays, Graph
 from export.passes.simplify import simplify
 from export.quantization.scales import home_of_range, quantized_tensors, step_of
-from export.worker.wire import Arrays
 
 
 @pytest.fixture
