@@ -179,7 +179,10 @@ def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
 
 @contextlib.contextmanager
 def _recording_variables() -> Iterator[None]:
-    """Operators between a variable and a symbolic tensor, in this order, are recorded like those in the other one."""
+    """Operators between a variable or an array and a symbolic tensor, in this order, are recorded as in the other one.
+
+    JAX's arrays leave an operator to the other side unless that says that it is an array, as Keras's tensors do.
+    """
     before = {name: getattr(keras.Variable, name) for name in OPERATORS}
 
     def recording(name: str) -> Callable[[Any, Any], Any]:
@@ -191,11 +194,16 @@ def _recording_variables() -> Iterator[None]:
 
     for name in OPERATORS:
         setattr(keras.Variable, name, recording(name))
+    as_array = vars(keras.KerasTensor).get("__jax_array__")
+    if as_array is not None:
+        del keras.KerasTensor.__jax_array__
     try:
         yield
     finally:
         for name, operator in before.items():
             setattr(keras.Variable, name, operator)
+        if as_array is not None:
+            keras.KerasTensor.__jax_array__ = as_array
 
 
 def _why(layer: Any, error: Exception) -> str:

@@ -25,7 +25,7 @@ def _recurrent(layer: Any, sequences: Any, initial_state: Any = None, mask: Any 
     state = _start(layer, sequences) if initial_state is None else keras.tree.flatten(initial_state)
     outputs: list[Any] = []
     for step in order:
-        output, after = layer.cell(sequences[:, step], _packed(layer, state), training=False)
+        output, after = _step(layer.cell, sequences[:, step], _packed(layer, state))
         after = keras.tree.flatten(after)
         if mask is not None:
             counts = mask[:, step]
@@ -37,6 +37,17 @@ def _recurrent(layer: Any, sequences: Any, initial_state: Any = None, mask: Any 
         outputs.append(output)
     result = ops.stack(outputs, axis=1) if layer.return_sequences else outputs[-1]
     return (result, *state) if layer.return_state else result
+
+
+def _step(cell: Any, inputs: Any, states: Any) -> tuple[Any, Any]:
+    """The output and the states of a cell, or of cells on top of each other, after one step."""
+    if not isinstance(cell, layers.StackedRNNCells):
+        return cell(inputs, list(states), training=False)
+    after = []
+    for inner, state in zip(cell.cells, states, strict=True):
+        inputs, states_after = _step(inner, inputs, state if isinstance(state, list | tuple) else [state])
+        after.append(states_after)
+    return inputs, after
 
 
 def _choose(counts: Any, new: Any, old: Any) -> Any:
