@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.folder_index import FolderIndex, Found
 from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
 
@@ -25,6 +26,9 @@ HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
 
 PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
 """Photos are turned and moved a little and mirrored left to right."""
+
+NAMED_ERRORS = 5
+"""Of many files that cannot be read so many are named."""
 
 DEFAULT_SIZE = 224
 """Height and width, in pixels, of images that differ in size, as in most of the papers."""
@@ -51,8 +55,10 @@ class FileImages:
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, uint8 (n, height, width, channels)."""
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        for image, index in zip(images, indices, strict=True):
-            image[...] = decode(self.files[index].path, self.image_shape)
+        paths = [self.files[index].path for index in indices]
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+            for image, pixels in zip(images, pool.map(lambda path: decode(path, self.image_shape), paths), strict=True):
+                image[...] = pixels
         return images
 
     def digest(self) -> str:
@@ -63,7 +69,8 @@ class FileImages:
 def load(root: Path, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
     """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
-    Every image is decoded once, so that a damaged one is found before training and not in it.
+    Every image is decoded once, so that a damaged one is found before training and not in it, and
+    then again only if it has changed (see `folder_index`).
     Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the
     rank of the content's hash: the same folder always gives the same parts, wherever it lies. An
     image that occurs more than once, under whatever name, lands in one part.
@@ -86,18 +93,23 @@ def load(root: Path, image_shape: Shape | None = None, default_size: int | None 
 def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
     """One image file as uint8 (height, width, channels): shorter side resized, centre cropped.
 
+    JPEG files much larger than that are decoded at the half, quarter or eighth of their size that is
+    still as large.
+
     Raises:
         ValueError: the file, which the message names, is damaged or not an image.
     """
     height, width, channels = shape
-    image = _read(path).convert("L" if channels == 1 else "RGB")
+    image = _read(path, max(height, width)).convert("L" if channels == 1 else "RGB")
     return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
-def _read(path: Path | BinaryIO) -> Image.Image:
-    """The whole image, upright, with 8 bits a channel."""
+def _read(path: Path | BinaryIO, least_side: int | None = None) -> Image.Image:
+    """The whole image, upright, with 8 bits a channel; a JPEG at a smaller scale, both sides at least `least_side`."""
     try:
         with Image.open(path) as image:
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
             return _eight_bit(ImageOps.exif_transpose(image))
     except Exception as error:  # each of Pillow's decoders has its own
         reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
@@ -132,7 +144,18 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in root.iterdir() if path.is_dir() and not _is_hidden(path))
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file manager put it there: `.DS_Store`, `._photo.jpg`, and the folder that macOS adds to archives."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files at any depth, hidden ones and what is no file left out."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not any(map(_is_hidden, (path, *path.relative_to(folder).parents))))
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -143,23 +166,51 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
-    """Every image of the class folders under `root`, decoded once."""
+    """Every image of the class folders under `root`, decoded once.
+
+    Raises:
+        ValueError: a folder is without images, or images cannot be read; the message names the first few.
+    """
     jobs = []
     for folder in _class_folders(root):
         if folder.name not in class_names:
             raise InputError(f"{folder} is a class that train has not; add it there or remove it")
-        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        images = _images(folder)
         if not images:
             raise InputError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
         jobs += [(path, class_names.index(folder.name)) for path in images]
+    index = FolderIndex(root)
+
+    def inspect(job: tuple[Path, int]) -> ImageFile | InputError:
+        path, label = job
+        try:
+            if (found := index.find(path)) is None:
+                found = _inspect(path)
+                index.add(path, found)
+        except InputError as error:
+            return error
+        return ImageFile(path, label, found.digest, found.size, found.grayscale)
+
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda job: _inspect(*job), jobs))
+        read = list(pool.map(inspect, jobs))
+    index.write()
+    _refuse_unreadable(root, [each for each in read if isinstance(each, InputError)])
+    return [each for each in read if isinstance(each, ImageFile)]
 
 
-def _inspect(path: Path, label: int) -> ImageFile:
+def _refuse_unreadable(root: Path, errors: list[InputError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        named = "; ".join(str(error).partition(";")[0] for error in errors[:NAMED_ERRORS])
+        more = f"; and {len(errors) - NAMED_ERRORS} more" if len(errors) > NAMED_ERRORS else ""
+        raise InputError(f"{len(errors)} files of {root} are no images: {named}{more}; replace or remove them")
+
+
+def _inspect(path: Path) -> Found:
     image = _read(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ImageFile(path, label, digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
+    return Found(digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
 
 
 def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, default_size: int | None) -> Shape:
