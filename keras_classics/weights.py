@@ -135,6 +135,19 @@ def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publi
     return names()
 
 
+def publisher_of(architecture: str, weights: str) -> catalog.Publisher | None:
+    """Who published weights of these, a name or a file, or gave the file its form; None for our own files.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+    if not weights.endswith(SUFFIXES):
+        return catalog.named(architecture, weights)[0].publisher
+    publisher = _publisher(_existing(weights))
+    theirs = {checkpoint.publisher for checkpoint in catalog.published_weights(architecture)}
+    return publisher if publisher in theirs else None
+
+
 def _publisher(path: Path) -> catalog.Publisher | None:
     """Whose file this is; None for one of ours."""
     if path.suffix == ".pth":

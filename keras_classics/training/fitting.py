@@ -109,7 +109,7 @@ def fit(
         KeyboardInterrupt, Terminated: Ctrl-C or SIGTERM came; the batch at hand was finished.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
-    _check(model, dataset, epochs, batch_size, learning_rate)
+    _check(model, dataset, epochs, batch_size, learning_rate, patience)
     batch_size = devices.shareable(min(batch_size, len(dataset.train)))
     steps = len(dataset.train) // batch_size if batch_size else 0
     if steps == 0:
@@ -118,11 +118,10 @@ def fit(
     with devices.mixed_precision(model, mixed_precision):
         compile_for_training(model, epochs * steps, learning_rate, layer_rates)
         state = State({name: list(values) for name, values in (earlier or empty_history()).items()})
-        if checkpoint and checkpoint.path.exists():
-            if resume:
-                state = checkpoint.restore(model)
-            else:
-                checkpoint.path.unlink()
+        if checkpoint and resume and checkpoint.is_of_this_phase():
+            state = checkpoint.restore(model)
+        elif checkpoint and not resume and earlier is None:
+            checkpoint.path.unlink(missing_ok=True)
         heads = len(model.outputs)
         left = TrainingBatches(dataset.train, batch_size, seed, changes, epochs, state.position, heads)
         if len(left):
@@ -229,9 +228,16 @@ def _loss(model: keras.Model) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model))
 
 
-def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, learning_rate: float) -> None:
-    for name, value in (("epochs", epochs), ("batch size", batch_size)):
-        if value < 1:
+def _check(
+    model: keras.Model,
+    dataset: Dataset,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int | None,
+) -> None:
+    for name, value in (("epochs", epochs), ("batch size", batch_size), ("early stopping", patience)):
+        if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it takes a whole number of at least 1")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning rate is {learning_rate}; it takes a number above 0")
