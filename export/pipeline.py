@@ -25,7 +25,7 @@ from export.quantization.candidates import Candidate, compressed, quantized, tra
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.ranges import calibrations
-from export.quantization.sparsity import Clustering, Pruning
+from export.quantization.sparsity import Clustering, Pruning, StructureRecord
 from export.quiet import quiet_stderr
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
@@ -33,7 +33,7 @@ from export.source import Source
 from export.verification.float_reference import FloatModel, accuracy, float_outputs, observed_in_keras
 from export.verification.free_float import joined_in_float
 from export.verification.gate import MAX_DROP_POINTS, greatest_drop, metric_fault, refuse
-from export.verification.layer_errors import layer_errors
+from export.verification.layer_errors import LayerErrors, layer_errors
 from export.verification.metrics import Evaluation, model_outputs
 from export.verification.metrics import evaluation as evaluation_of
 from export.verification.parity import keras_outputs
@@ -261,7 +261,7 @@ def _faults(run: Run, verified: Verified) -> list[str]:
     faults = [*verified.structural_faults, *(verified.accuracy_faults if run.options.gate else [])]
     if verified.structural_faults or not faults:
         return faults
-    fell = any(metric_fault(row, run.options.max_drop) for row in verified.metrics)
+    fell = any(metric_fault(metric, run.options.max_drop) for metric in verified.metrics)
     ways = [
         *(["--qat"] if run.options.mode == "int8" and not run.options.qat else []),
         *(["--mixed"] if run.options.can_mix and not run.options.mixed else []),
@@ -278,7 +278,7 @@ def _report(
     file: Path,
     *,
     mixed: MixedPrecision | None,
-    structure: dict[str, Any] | None,
+    structure: StructureRecord | None,
     warnings: list[str],
     keras_model: str | None,
     keras_accuracy: float | None,
@@ -305,7 +305,7 @@ def _report(
         drop=verified.drop,
         evaluated=len(data.evaluation[0]) if data.evaluation else 0,
         self_check=float_model.self_check,
-        parity=verified.parity.as_json() | {"compared_on": data.compared_on},
+        parity=verified.parity,
         calibration=data.calibration_record,
         input_range=_input_range(options.input_range),
         layers=_layer_errors(run, candidate, file) if options.layers else None,
@@ -339,7 +339,7 @@ def _gate_record(options: Options, verified: Verified) -> GateRecord:
     return GateRecord(not verified.accuracy_faults, verified.accuracy_faults, max_drop, options.gate)
 
 
-def _layer_errors(run: Run, candidate: Candidate, file: Path) -> dict[str, Any]:
+def _layer_errors(run: Run, candidate: Candidate, file: Path) -> LayerErrors:
     with run.clock("layers"):
         return layer_errors(candidate.graph, run.worker, file, first(run.data.compared, INSPECTED_SAMPLES))
 
