@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -259,7 +259,7 @@ def measured(name: str, epochs: int, folder: Path) -> dict[str, Any]:
             except GateError as error:
                 found["modes"][mode] = {"metrics": [], "faults": [str(error)]}
                 continue
-            found["modes"][mode] = {"metrics": report.metrics, "faults": report.gate["faults"]}
+            found["modes"][mode] = {"metrics": [asdict(each) for each in report.metrics], "faults": report.gate.faults}
         if task.io != "int8":
             try:
                 calibration = [each[:CALIBRATION_SAMPLES] for each in inputs]
