@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
+from keras_classics.weights import FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
@@ -164,7 +166,15 @@ def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
         arguments["weights"] = chosen.weights
     if shape:
         arguments |= registry.recipe_arguments(chosen.model, shape)
-    model = registry.create_model(chosen.model, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FreshClassifierWarning)
+        try:
+            model = registry.create_model(chosen.model, **arguments)
+        except FreshClassifierWarning as warning:
+            raise InputError(
+                f"--weights {chosen.weights} tells other classes apart than the {classes} that are asked for; train "
+                f"it first: python -m keras_classics.train {chosen.model} --weights {chosen.weights} --data …"
+            ) from warning
     return model, _agreeing(model, dataset, chosen.model)
 
 
