@@ -147,7 +147,7 @@ def _import(module: str) -> None:
 
 def _model_and_data(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     shape: Shape | None = tuple(options.input_shape) if options.input_shape else None
-    if options.model.endswith(".keras"):
+    if options.model.endswith(weights.MODEL_SUFFIXES):
         if options.weights or options.model_argument:
             raise InputError("--weights and --model-argument go with a model's name; a .keras file has its own")
         model = weights.load_model(options.model)

@@ -33,7 +33,7 @@ from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
-from keras_classics.weights import FreshClassifierWarning
+from keras_classics.weights import MODEL_SUFFIXES, FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
@@ -68,7 +68,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
     if chosen.import_module:
         _import(chosen.import_module)
     path = Path(chosen.model)
-    named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
+    named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
     refuse_contradictions(chosen, flag)
     if chosen.metric:
         check_name(chosen.metric)

@@ -13,7 +13,7 @@ from keras_classics.weights import load_model
 
 
 def given_model(model: Any) -> keras.Model:
-    """The Keras 3 model that was given, or that a `.keras` file holds.
+    """The Keras 3 model that was given, or that a `.keras` or `.h5` file holds.
 
     Raises:
         InputError: it is none; the message says the one thing to do.
@@ -35,12 +35,11 @@ def given_model(model: Any) -> keras.Model:
     name = type(model).__name__
     if "tf_keras" in kinds:
         raise InputError(
-            f"{name} is a tf_keras (Keras 2) model; build it with Keras 3 and load its weights there, as saved by "
-            "save_weights('….weights.h5')"
+            f"{name} is a tf_keras (Keras 2) model; save it with model.save('….h5') and pass the path of that file"
         )
     if "torch" in kinds:
         raise InputError(
             f"{name} is a PyTorch module; build it of Keras layers (KERAS_BACKEND=torch runs them) and set their "
             "weights, or convert it with litert-torch"
         )
-    raise InputError(f"{name} is no model; pass a Keras 3 model or the path of a .keras file")
+    raise InputError(f"{name} is no model; pass a Keras 3 model or the path of a .keras or .h5 file")

@@ -34,10 +34,13 @@ GIVEN = {
     "missing": (lambda folder: folder / "nothing.keras", "nothing.keras"),
     "tf_keras": (
         lambda folder: of("tf_keras.src.engine.training"),
-        "Net is a tf_keras .* model; build it with Keras 3",
+        "Net is a tf_keras .* model; save it with model.save",
     ),
     "torch": (lambda folder: of("torch.nn.modules.module"), "Net is a PyTorch module; build it of Keras layers"),
-    "other": (lambda folder: {"model": 1}, "dict is no model; pass a Keras 3 model or the path of a .keras file"),
+    "other": (
+        lambda folder: {"model": 1},
+        "dict is no model; pass a Keras 3 model or the path of a .keras or .h5 file",
+    ),
 }
 
 
