@@ -17,18 +17,18 @@ import keras
 from keras_classics import registry, weights
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset, Shape
-from keras_classics.errors import ArgumentParser, InputError, command_line
+from keras_classics.errors import ArgumentParser, InputError, Terminated, command_line
 from keras_classics.training import devices, run_folder
+from keras_classics.training.batches import batches
 from keras_classics.training.fitting import (
     BATCH_NORM_LEARNING_RATE,
     BATCH_SIZE,
     LEARNING_RATE,
-    accuracy,
-    batches,
     build,
     default_learning_rate,
     fit,
 )
+from keras_classics.training.measuring import accuracy
 
 __all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main"]
 
@@ -114,11 +114,10 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         start = time.perf_counter()
         try:
             history = fit(model, dataset, checkpoint=checkpoint, resume=options.resume, **recipe)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "stopped by Ctrl-C; nothing half-written is left"
-                + (", and --resume goes on after the last whole epoch" if checkpoint.path.exists() else "")
-            ) from None
+        except (KeyboardInterrupt, Terminated) as error:
+            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
+            rest = ", and --resume goes on where it stopped" if checkpoint.path.exists() else ""
+            raise type(error)(f"stopped by {by}; nothing half-written is left{rest}") from None
         seconds = time.perf_counter() - start
         test_accuracy = accuracy(model, dataset.test)
     run_folder.write(

@@ -15,7 +15,7 @@ import keras
 import pytest
 
 from keras_classics import train, weights
-from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.checkpoint import Checkpoint, State
 
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 
@@ -46,8 +46,8 @@ def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result
     (tmp_path / "model.keras").write_text("an earlier model")
     save = Checkpoint.save
 
-    def save_then_interrupt(self: Checkpoint, model: keras.Model, history: History) -> None:
-        save(self, model, history)
+    def save_then_interrupt(self: Checkpoint, model: keras.Model, state: State) -> None:
+        save(self, model, state)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
