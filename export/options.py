@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from export.data.input_range import InputRange
 from export.data.samples import InputRanges
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
@@ -98,6 +99,8 @@ class Options:
     keep_float: Sequence[str] = ()
     logits: bool = False
     input_range: InputRanges = None
+    normalization: InputRange | None = None
+    class_names: Sequence[str] | None = None
     input_shape: Any = None
     metric: Any = None
     max_drop: float | None = None

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from export.data.array_files import read_arrays
-from export.data.input_range import InputRange, recorded_range
+from export.data.input_range import InputRange, recorded_class_names, recorded_range
 from export.data.range_evidence import derived_range, range_of_photos
 from export.data.samples import PartImages, balanced, smooth_images
 from export.data.scale_check import SAMPLES
@@ -33,6 +33,7 @@ from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
+from keras_classics.pretrained.imagenet import CLASSES, imagenet_classes
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
@@ -65,7 +66,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         InputError: model, weights or data cannot be used, or data is missing.
     """
     if chosen.import_module:
-        _import(chosen.import_module)
+        import_module_of_user(chosen.import_module)
     path = Path(chosen.model)
     named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
     refuse_contradictions(chosen, flag)
@@ -97,6 +98,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
         logits=chosen.logits,
         metric=chosen.metric,
         input_range=input_range.limits if input_range else None,
+        normalization=input_range,
+        class_names=_class_names(chosen, model, dataset, None if named else path),
         max_drop=chosen.max_drop,
         min_sqnr=chosen.min_sqnr,
         mixed=chosen.mixed,
@@ -108,7 +111,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
     return Job(model, calibration, _evaluation(model, dataset, input_range), options)
 
 
-def _import(name: str) -> None:
+def import_module_of_user(name: str) -> None:
+    """Import what registers custom layers. Raises InputError where it cannot be."""
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -199,6 +203,24 @@ def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Datase
     return range_of_photos(read_graph(model), pixels, chosen.model, default, dtype)
 
 
+def _class_names(
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, path: Path | None
+) -> tuple[str, ...] | None:
+    """What the outputs mean: as recorded beside a file, as the data has it, or ImageNet's of its published weights."""
+    names = recorded_class_names(path) if path else None
+    if names and dataset and names != dataset.class_names and sorted(names) == sorted(dataset.class_names):
+        raise InputError(
+            f"{path} was trained on the classes {', '.join(names)} in this order and {dataset.name} has them as "
+            f"{', '.join(dataset.class_names)}; name the folders so that they sort alike"
+        )
+    if names is None and dataset:
+        names = dataset.class_names
+    if names is None and chosen.weights in catalog.names(chosen.model) and model.outputs[0].shape[-1] == CLASSES:
+        names = tuple(name for _, name in imagenet_classes())
+    columns = {tuple(each.shape[1:]) for each in model.outputs}
+    return names if names and (len(names),) in columns else None
+
+
 def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     """A model by name, trained here and saved beside the export."""
     entry = registry.entry(chosen.model)
@@ -213,7 +235,8 @@ def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     train.fit(model, dataset, epochs=chosen.epochs, seed=chosen.seed)
     with replacing(path) as temporary:
         model.save(temporary)
-    write_json(path.with_name(f"{path.stem}.preprocess.json"), {"input_range": [0, 1]})
+    record = {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names}
+    write_json(path.with_name(f"{path.stem}.preprocess.json"), record)
     return model, dataset
 
 
@@ -257,7 +280,7 @@ def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> 
     """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    files = image_folder.image_files(folder)
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
     chosen = balanced([path.parent for path in files], most)
