@@ -86,10 +86,14 @@ $(STAMPS)/tflite-runtime: constraints.txt
 	$(PYTHON) -m venv $@
 	$(call into,$@,'mediapipe==1.2.3') || (rm -rf $@; exit 1)
 
+# LiteRT.js, which runs our files and the code beside them in headless Chromium in tests/export/test_snippets.py.
+node_modules:
+	npm install --no-save --no-package-lock '@litertjs/core@2.5.3'
+
 .venv-onnx2tf:
 	$(PYTHON) -m venv $@
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ import contextlib
 import re
 from typing import Any
 
-from export.vocabulary import DISTILLATION_STEPS, IO_TYPES, PRUNING_SCHEDULES, PTQ_WAYS
+from export.vocabulary import DESTINATIONS, DISTILLATION_STEPS, IO_TYPES, PRUNING_SCHEDULES, PTQ_WAYS, SNIPPETS
 from keras_classics.errors import ArgumentParser
 
 DEFAULT_MODEL = "mobilenet_v2"
@@ -84,7 +84,13 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     quantization.add_argument(
         "--min-sqnr", type=float, metavar="DB", help="what the logits' SQNR must reach (default 10 without labels)"
     )
-    quantization.add_argument("--io", choices=IO_TYPES, default="int8", help="type of in- and output")
+    quantization.add_argument("--io", choices=IO_TYPES, help="type of in- and output of an int8 file (default int8)")
+    quantization.add_argument(
+        "--for",
+        dest="destination",
+        choices=DESTINATIONS,
+        help="where the file will run, which sets --io: " + ", ".join(f"{k} {v}" for k, v in DESTINATIONS.items()),
+    )
     quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
     quantization.add_argument(
         "--metric", metavar="NAME", help="what counts of a model, of keras.metrics (default as labels and outputs say)"
@@ -116,6 +122,14 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
         "--import", dest="import_module", metavar="MODULE", help="a module that registers custom layers"
     )
     result.add_argument("--output", default="exports", metavar="DIR", help="folder for the results (default exports)")
+    result.add_argument(
+        "--snippet",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=SNIPPETS,
+        help="write code for an app beside the file",
+    )
     result.add_argument("--benchmark", action="store_true", help="then time the file on this CPU")
     result.add_argument("--verbose", action="store_true", help="show the converter's messages")
     return result

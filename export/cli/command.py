@@ -14,6 +14,7 @@ from export.cli.show import StepProgress, show, show_layers, show_mixed
 from export.client import Worker
 from export.errors import CalibrationWarning
 from export.pipeline import export_tflite
+from export.snippets import write_snippet
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -42,6 +43,8 @@ def run(chosen: argparse.Namespace) -> None:
     if report.mixed:
         show_mixed(report.mixed)
     show(report)
+    for language in dict.fromkeys(chosen.snippet):
+        print(f" snippet        {write_snippet(report, language)}")
     if chosen.benchmark:
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "android_bench", "run", str(path)], check=True)

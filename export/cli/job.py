@@ -27,7 +27,7 @@ from export.quantization.qat import DISTILLATION_BATCH, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
 from export.verification.measures import check_name
 from export.verification.metrics import output_names
-from export.vocabulary import DISTILLATION_STEPS
+from export.vocabulary import DESTINATIONS, DISTILLATION_STEPS
 from keras_classics import preprocessing_for, registry, train
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
@@ -68,6 +68,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
     if chosen.import_module:
         import_module_of_user(chosen.import_module)
     path = Path(chosen.model)
+    chosen.io = _io(chosen)
     named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
     refuse_contradictions(chosen, flag)
     if chosen.metric:
@@ -86,6 +87,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
     if chosen.input_range:
         input_range = InputRange.parse(chosen.input_range)
     input_range = input_range or _found_range(chosen, model, dataset)
+    _check_destination(chosen, input_range)
     random_weights = named and chosen.weights == "random"
     options = Options(
         mode=chosen.mode,
@@ -117,6 +119,34 @@ def import_module_of_user(name: str) -> None:
         importlib.import_module(name)
     except ImportError as error:
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
+
+
+def _io(chosen: argparse.Namespace) -> str:
+    """The type of in- and outputs that was asked for, or that the place takes where the file will run."""
+    suited = DESTINATIONS.get(chosen.destination, "int8")
+    if chosen.io and chosen.destination in ("litertjs", "mediapipe") and chosen.io == "int8":
+        raise InputError(f"{chosen.destination} takes no int8 in- and outputs; leave --io out, which makes it {suited}")
+    io = chosen.io or suited
+    if "js" in chosen.snippet and chosen.mode in INTEGER_MODES and io == "int8":
+        raise InputError("LiteRT.js takes no int8 in- and outputs, which --snippet js would need; give --for litertjs")
+    return io
+
+
+def _check_destination(chosen: argparse.Namespace, input_range: InputRange | None) -> None:
+    """MediaPipe gives every channel the same normalization, and none at all to bytes.
+
+    Raises:
+        InputError: the model needs another.
+    """
+    if chosen.destination == "mediapipe" and input_range and (len(set(input_range.factor)) > 1 or _uneven(input_range)):
+        raise InputError(
+            "MediaPipe normalizes all channels alike, and this model takes each in its own way; put "
+            "kc.preprocessing_for(…).normalization(255) in front of it (docs/app.md), or train on it with --weights"
+        )
+
+
+def _uneven(input_range: InputRange) -> bool:
+    return len(set(input_range.offset)) > 1 or input_range.reversed_channels
 
 
 def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
