@@ -21,6 +21,10 @@ class GateError(Exception):
     """A result that was made, measured and refused. The message says which measure failed."""
 
 
+class Terminated(BaseException):  # as KeyboardInterrupt, which it resembles
+    """SIGTERM came and was obeyed. The message is one line, and may be empty."""
+
+
 class FailedPartError(RuntimeError):
     """A part of ours, or a program that it uses, failed on input that was accepted. The message is one line."""
 
@@ -103,7 +107,8 @@ _MENDS = {
 def command_line(main: Callable[..., None]) -> Callable[..., int]:
     """Turn what `main` raises into one line on stderr and an exit code.
 
-    0 success, 2 bad input or a file system that refuses, 3 a failed gate, 4 a part that failed, 130 Ctrl-C.
+    0 success, 2 bad input or a file system that refuses, 3 a failed gate, 4 a part that failed, 130 Ctrl-C,
+    143 SIGTERM where it was awaited.
     Anything else is a fault of ours that no part foresaw, and keeps its traceback.
     """
 
@@ -119,6 +124,8 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
             return _complain("failed", str(error), 4)
         except KeyboardInterrupt as error:
             return _complain("interrupted", str(error) or "stopped by Ctrl-C; nothing half-written is left", 130)
+        except Terminated as error:
+            return _complain("terminated", str(error) or "stopped by SIGTERM; nothing half-written is left", 143)
         except ModuleNotFoundError as error:
             mend = missing((error.name or "").partition(".")[0])
             if mend is None:

@@ -19,6 +19,10 @@ from keras_classics.pretrained.conversion import LayerNames, Names
 SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
 
 
+class FreshClassifierWarning(UserWarning):
+    """Weights were loaded into all of a model but its classifier, which tells other classes apart than theirs."""
+
+
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
     """Read a `.keras` file written under any backend, in safe mode.
 
@@ -73,6 +77,7 @@ def load(
     architecture: str,
     layer_names: LayerNames,
     alpha: float = 1.0,
+    fresh_classifier: bool = False,
 ) -> None:
     """Load the weights in a file into `model`, in place.
 
@@ -82,28 +87,38 @@ def load(
         architecture: the model's name in the registry.
         layer_names: what publishers call its layers.
         alpha: its width multiplier, if it has one.
+        fresh_classifier: whether a `.keras`, `.pth` or `.h5` file of other classes may leave the classifier as
+            it is; then `FreshClassifierWarning` is given.
 
     Raises:
         ValueError: the file is missing or damaged, or its weights do not fit the model.
     """
     path = _existing(path)
     publisher = _publisher(path)
+    fresh = False
     if publisher == "torchvision":
         names = _names(layer_names, model, architecture, publisher)
-        conversion.from_torchvision(model, names, torch_files.read(path))
+        fresh = conversion.from_torchvision(model, names, torch_files.read(path), fresh_classifier)
     elif publisher == "keras.applications":
         names = _names(layer_names, model, architecture, publisher)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
-        conversion.from_keras_applications(model, names, tensors)
+        fresh = conversion.from_keras_applications(model, names, tensors, fresh_classifier)
     elif path.suffix == ".keras":
-        _copy(load_model(path), model, path)
+        fresh = _copy(load_model(path), model, path, fresh_classifier)
     else:
         try:
             with _without_false_alarm():
                 model.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
+    if fresh:
+        warnings.warn(
+            f"{path.name} tells other classes apart than {model.name} has: the classifier is random and has to be "
+            "trained",
+            FreshClassifierWarning,
+            stacklevel=3,
+        )
 
 
 def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publisher: catalog.Publisher) -> Names:
@@ -129,13 +144,27 @@ def _publisher(path: Path) -> catalog.Publisher | None:
     return "keras.applications" if path.suffix == ".h5" else None
 
 
-def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
+def _copy(source: keras.Model, target: keras.Model, path: Path, fresh_classifier: bool) -> bool:
+    """Copy every weight, or all but the classifier's where only that is of another shape and may stay fresh."""
     shapes, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
+    if fresh_classifier and shapes != wanted:
+        kept, given = (_without_classifier(model) for model in (target, source))
+        if [tuple(variable.shape) for variable in kept] == [tuple(variable.shape) for variable in given]:
+            for variable, value in zip(kept, given, strict=True):
+                variable.assign(value)
+            return True
     if shapes != wanted:
         odd = next((f"{a} where {b} is needed" for a, b in zip(shapes, wanted, strict=False) if a != b), None)
         detail = f"a weight of shape {odd}" if odd else f"{len(shapes)} weights, {len(wanted)} are needed"
         raise InputError(f"{path} does not fit {target.name}: {detail}; build it as the saved model was built")
     target.set_weights(source.get_weights())
+    return False
+
+
+def _without_classifier(model: keras.Model) -> list[keras.Variable]:
+    classifiers = [layer for layer in model.layers if layer.name == conversion.CLASSIFIER]
+    left_out = {id(variable) for layer in classifiers for variable in layer.weights}
+    return [variable for variable in model.weights if id(variable) not in left_out]
 
 
 @contextlib.contextmanager

@@ -108,6 +108,7 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     source.add_argument(
         "--data", help="mnist (default for training), fashion-mnist, digits, tfds:NAME, or a folder of classes"
     )
+    source.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     source.add_argument("--calibration", metavar="PATH", help="a folder of images, or .npz/.npy in the model's range")
     source.add_argument(
         "--input-range", metavar="LOW,HIGH", help="of the model's input: 0,1 or -1,1 or 0,255 or imagenet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from export.data.array_files import read_arrays
 from export.data.input_range import InputRange, recorded_class_names, recorded_range
 from export.data.range_evidence import derived_range, range_of_photos
-from export.data.samples import PartImages, balanced, smooth_images
+from export.data.samples import JoinedImages, PartImages, balanced, smooth_images
 from export.data.scale_check import SAMPLES
 from export.errors import InputError
 from export.frontend.given_model import given_model
@@ -34,11 +35,14 @@ from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
 from keras_classics.pretrained.imagenet import CLASSES, imagenet_classes
+from keras_classics.weights import FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
 ARRAY_FILES = (".npy", ".npz")
 MOST_CALIBRATION_IMAGES = 500
+LEAST_CALIBRATION_IMAGES = 100
+"""Of a dataset whose calibration part has fewer, training images are taken too; never those of the test part."""
 FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
 PRUNING_EPOCHS = 4
 PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
@@ -180,15 +184,14 @@ def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Datase
     if chosen.classes:
         raise InputError("--classes goes with a model's name; a .keras file has its own")
     model = with_fixed_shapes(given_model(path), chosen.input_shape)
-    dataset = data.load(chosen.data, _image_shape(model)) if chosen.data else None
+    dataset = data.load(chosen.data, _image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 
 
 def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     """A model by name with given, or random, weights."""
-    entry = registry.entry(chosen.model)
     shape = tuple(chosen.input_shape) if chosen.input_shape else None
-    dataset = data.load(chosen.data, shape, max(entry.input_shape[:2])) if chosen.data else None
+    dataset = _read(chosen, chosen.data, shape) if chosen.data else None
     if dataset:
         shape = dataset.image_shape
     keras.utils.set_random_seed(chosen.seed)
@@ -199,8 +202,22 @@ def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
         arguments["weights"] = chosen.weights
     if shape:
         arguments |= registry.recipe_arguments(chosen.model, shape)
-    model = registry.create_model(chosen.model, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FreshClassifierWarning)
+        try:
+            model = registry.create_model(chosen.model, **arguments)
+        except FreshClassifierWarning as warning:
+            raise InputError(
+                f"--weights {chosen.weights} tells other classes apart than the {classes} that are asked for; train "
+                f"it first: python -m keras_classics.train {chosen.model} --weights {chosen.weights} --data …"
+            ) from warning
     return model, _agreeing(model, dataset, chosen.model)
+
+
+def _read(chosen: argparse.Namespace, name: str, shape: Shape | None) -> Dataset:
+    """A dataset for a model by name, in its paper's size where the images have none in common."""
+    default_size = max(registry.entry(chosen.model).input_shape[:2])
+    return data.load(name, shape, default_size, chosen.skip_unreadable)
 
 
 def _published_range(chosen: argparse.Namespace) -> InputRange | None:
@@ -229,7 +246,7 @@ def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Datase
         pixels, default = dataset.calibration.images(slice(SAMPLES)), UNIT_RANGE
     else:
         assert given is not None
-        pixels, default = _folder(given, shape, SAMPLES), None
+        pixels, default = _folder(given, shape, SAMPLES, chosen.skip_unreadable), None
     return range_of_photos(read_graph(model), pixels, chosen.model, default, dtype)
 
 
@@ -253,9 +270,8 @@ def _class_names(
 
 def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     """A model by name, trained here and saved beside the export."""
-    entry = registry.entry(chosen.model)
     shape = tuple(chosen.input_shape) if chosen.input_shape else None
-    dataset = data.load(chosen.data or DEFAULT_DATA, shape, max(entry.input_shape[:2]))
+    dataset = _read(chosen, chosen.data or DEFAULT_DATA, shape)
     if chosen.classes and chosen.classes != len(dataset.class_names):
         raise InputError(
             f"--classes is {chosen.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
@@ -298,15 +314,22 @@ def _calibration(
         if path.suffix in ARRAY_FILES:
             return read_arrays(path)
         assert input_range is not None  # photos have made it known
-        return input_range.scale(_folder(path, _image_shape(model)))
+        return input_range.scale(_folder(path, _image_shape(model), skip_unreadable=chosen.skip_unreadable))
     assert input_range is not None
     if dataset:
         positions = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
-        return PartImages(dataset.calibration, input_range.scale, positions)
+        own = PartImages(dataset.calibration, input_range.scale, positions)
+        missing = LEAST_CALIBRATION_IMAGES - len(own)
+        if missing <= 0:
+            return own
+        trained_on = balanced(dataset.train.labels.tolist(), missing)
+        return JoinedImages(own, PartImages(dataset.train, input_range.scale, trained_on))
     return input_range.scale(smooth_images(_image_shape(model)))
 
 
-def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> np.ndarray:
+def _folder(
+    folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES, skip_unreadable: bool = False
+) -> np.ndarray:
     """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
@@ -314,7 +337,8 @@ def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> 
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
     chosen = balanced([path.parent for path in files], most)
-    return np.stack([image_folder.decode(files[index], shape) for index in chosen]).astype(np.float32) / 255
+    images = image_folder.decode_readable([files[index] for index in chosen], shape, skip_unreadable)
+    return np.stack(images).astype(np.float32) / 255
 
 
 def _evaluation(model: keras.Model, dataset: Dataset | None, input_range: InputRange | None) -> tuple[Any, Any] | None:
@@ -351,7 +375,7 @@ def _quantized_training(
         training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, chosen.seed, distill=True)
         training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
     else:
-        photos = _folder(Path(chosen.calibration), _image_shape(model))
+        photos = _folder(Path(chosen.calibration), _image_shape(model), skip_unreadable=chosen.skip_unreadable)
         assert input_range is not None  # photos have made it known
         training = FineTuning.on_photos(input_range.scale(photos), seed=chosen.seed)
     return replace(training, epochs=chosen.qat_epochs or training.epochs)

@@ -114,6 +114,20 @@ def check(paths: Sequence[Path]) -> None:
         raise InputError(together(faults))
 
 
+def decode_readable(paths: Sequence[Path], shape: Shape, skip_unreadable: bool = False) -> list[np.ndarray]:
+    """These images as `decode` gives them.
+
+    Raises:
+        InputError: some cannot be read, and are not to be left out; or none can.
+    """
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(_attempted(lambda path: decode(path, shape)), paths))
+    faults = [each for each in found if isinstance(each, InputError)]
+    if faults and (not skip_unreadable or len(faults) == len(found)):
+        raise InputError(f"{together(faults)}, or give --skip-unreadable")
+    return [each for each in found if isinstance(each, np.ndarray)]
+
+
 def together(faults: Sequence[InputError]) -> str:
     """One message of all images that cannot be read."""
     if len(faults) == 1:

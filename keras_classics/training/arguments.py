@@ -19,6 +19,7 @@ def parser(prog: str = "python -m keras_classics.train") -> argparse.ArgumentPar
     result.add_argument(
         "--data", default="mnist", help="mnist (default), fashion-mnist, digits, or a folder of class folders"
     )
+    result.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     result.add_argument("--epochs", type=int, default=15, metavar="N", help="default 15")
     result.add_argument("--output", type=Path, metavar="DIR", help="folder for the results (default runs/MODEL)")
     result.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, shuffles and image changes")

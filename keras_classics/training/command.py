@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +16,10 @@ import keras
 from keras_classics import registry, weights
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset, Shape
-from keras_classics.errors import InputError
+from keras_classics.errors import InputError, Terminated
 from keras_classics.training import devices, run_folder
-from keras_classics.training.fitting import accuracy, build, default_learning_rate, fit
+from keras_classics.training.fitting import build, default_learning_rate, fit
+from keras_classics.training.measuring import accuracy
 
 
 def run(options: argparse.Namespace) -> None:
@@ -52,11 +54,10 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         start = time.perf_counter()
         try:
             history = fit(model, dataset, checkpoint=checkpoint, resume=options.resume, **recipe)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "stopped by Ctrl-C; nothing half-written is left"
-                + (", and --resume goes on after the last whole epoch" if checkpoint.path.exists() else "")
-            ) from None
+        except (KeyboardInterrupt, Terminated) as error:
+            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
+            rest = ", and --resume goes on where it stopped" if checkpoint.path.exists() else ""
+            raise type(error)(f"stopped by {by}; nothing half-written is left{rest}") from None
         seconds = time.perf_counter() - start
         test_accuracy = accuracy(model, dataset.test)
     run_folder.write(
@@ -67,6 +68,7 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         {
             "settings": settings,
             "images": {name: len(part) for name, part in dataset.parts.items()},
+            "skipped": len(dataset.skipped),
             "test_accuracy": test_accuracy,
             "validation_accuracy": history["val_accuracy"][-1],
             "seconds": round(seconds, 1),
@@ -102,7 +104,9 @@ def _model_and_data(options: argparse.Namespace) -> tuple[keras.Model, Dataset]:
 
 
 def _read(options: argparse.Namespace, shape: Shape | None, default_size: int | None = None) -> Dataset:
-    dataset = data.load(options.data, shape, default_size)
+    dataset = data.load(options.data, shape, default_size, options.skip_unreadable)
+    for skipped in dataset.skipped:
+        print(f"skipped: {skipped.partition('; ')[0]}", file=sys.stderr)
     if options.classes not in (None, len(dataset.class_names)):
         raise InputError(
             f"--classes is {options.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"

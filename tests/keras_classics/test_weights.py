@@ -23,7 +23,7 @@ from keras_classics import alexnet, mobilenet_v2
 from keras_classics.arguments import Pooling
 from keras_classics.errors import InputError
 from keras_classics.pretrained import catalog, conversion
-from keras_classics.weights import load_model
+from keras_classics.weights import FreshClassifierWarning, load_model
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
@@ -187,12 +187,51 @@ def test_what_follows_a_flatten_is_permuted(data_format: str, request: pytest.Fi
     )
 
 
-def test_other_classes_and_other_architectures_are_refused(tmp_path: Path) -> None:
+def test_weights_of_other_classes_leave_the_classifier_alone_fresh(tmp_path: Path) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")
-    assert "classifier.1.weight is (1000, 1280), which does not fit (1280, 5)" in refusal(
-        kc.MobileNetV2, (64, 64, 3), classes=5, weights=path
+    keras.utils.set_random_seed(0)
+    fresh = kc.MobileNetV2((64, 64, 3), classes=5).get_layer("predictions").get_weights()
+    keras.utils.set_random_seed(0)
+    with pytest.warns(FreshClassifierWarning, match=r"theirs\.pth tells other classes apart .* has to be trained"):
+        model = kc.MobileNetV2((64, 64, 3), classes=5, weights=path)
+    for ours, initial in zip(model.get_layer("predictions").get_weights(), fresh, strict=True):
+        np.testing.assert_array_equal(ours, initial)
+    np.testing.assert_array_equal(model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"])
+    del state["classifier.1.weight"], state["classifier.1.bias"]
+    with pytest.warns(FreshClassifierWarning):
+        kc.MobileNetV2((64, 64, 3), classes=5, weights=saved(state, tmp_path / "headless.pth"))
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_other_files_leave_it_fresh_too(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"theirs{suffix}"
+    if suffix == ".keras":
+        kc.MobileNetV2((32, 32, 3), classes=7).save(path)
+    else:
+        keras.applications.MobileNetV2((224, 224, 3), weights=None).save_weights(path)
+    with pytest.warns(FreshClassifierWarning):
+        model = kc.MobileNetV2((32, 32, 3), classes=5, weights=path)
+    assert model.output_shape == (None, 5)
+    if suffix == ".keras":
+        saved_again = kc.MobileNetV2((32, 32, 3), classes=7, weights=path)
+        np.testing.assert_array_equal(
+            model.get_layer("last_norm").get_weights()[2], saved_again.get_layer("last_norm").get_weights()[2]
+        )
+
+
+def test_a_classifier_is_fresh_only_where_classes_are_asked_for(tmp_path: Path) -> None:
+    state, _ = torchvision_state("mobilenet_v2")
+    state |= {"classifier.1.weight": np.zeros((5, 1280), np.float32), "classifier.1.bias": np.zeros(5, np.float32)}
+    path = saved(state, tmp_path / "theirs.pth")
+    assert "classifier.1.weight is (5, 1280), which does not fit (1280, 1000)" in refusal(
+        kc.MobileNetV2, (64, 64, 3), weights=path
     )
+
+
+def test_other_architectures_are_refused(tmp_path: Path) -> None:
+    state, _ = torchvision_state("mobilenet_v2")
+    path = saved(state, tmp_path / "theirs.pth")
     assert "the weights lack" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
     assert "torchvision has no lenet5" in refusal(kc.LeNet5, weights=path)
     path = tmp_path / "theirs.h5"

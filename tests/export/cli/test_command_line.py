@@ -18,6 +18,7 @@ import keras_classics as kc
 from export.tflite import main
 from export.tflite_file.audit import audit
 from keras_classics import registry
+from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset
 
 
@@ -84,6 +85,29 @@ def test_calibration_from_a_folder_and_from_arrays(
         assert report["accuracy"] is None
         assert report["calibration"]["count"] == 20
         assert report["parity"]["compared_on"] == "calibration"
+
+
+def test_a_small_folder_calibrates_on_training_images_too(
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = mnist.test.images(slice(200)), mnist.test.labels[:200]
+    for label in range(10):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True)
+        for index in np.flatnonzero(labels == label)[:6]:
+            picture = Image.fromarray((images[index, ..., 0] * 255).round().astype(np.uint8))
+            picture.save(tmp_path / "photos" / str(label) / f"{index}.png")
+    (tmp_path / "photos" / "3" / "broken.png").write_bytes(b"no picture")
+    arguments = [model_file, "--int8", "--no-gate", "--data", tmp_path / "photos", "--output", tmp_path / "out"]
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "broken.png cannot be read as an image" in err
+    code, _, err = run(capsys, *arguments, "--skip-unreadable")
+    assert code == 0, err
+    report = json.loads((tmp_path / "out" / "digits-int8.json").read_text())
+    dataset = data.load(str(tmp_path / "photos"), skip_unreadable=True)
+    assert len(dataset.calibration) < 20
+    assert report["calibration"]["count"] == len(dataset.calibration) + len(dataset.train)
+    assert report["evaluated"] == len(dataset.test)
 
 
 def test_layers_can_be_looked_at_and_kept_in_float(

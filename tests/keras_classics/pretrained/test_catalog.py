@@ -139,7 +139,6 @@ def test_arguments_choose_the_file(model: str, given: Any, file: str) -> None:
         ),
         ("googlenet", {"batch_norm": False}, "create_model('googlenet', batch_norm=True, weights='imagenet')"),
         ("vgg16", {"weights": "imagenet-torchvision-features", "include_top": True}, "imagenet-torchvision-v1"),
-        ("vgg16", {"classes": 10}, "include_top=False"),
         ("vgg16", {"input_shape": (224, 224, 1)}, "3 channels"),
         ("vgg16", {"weights": "imagenet-v1"}, "did you mean imagenet"),
         ("lenet5", {}, "nobody publishes weights of lenet5"),
