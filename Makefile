@@ -46,7 +46,7 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/lint-imports
 
 zoo: $(STAMPS)/main
-	$(RUN) -m keras_classics
+	$(RUN) -m keras_classics list
 
 $(STAMPS)/main: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (once, a few minutes)"
@@ -81,10 +81,19 @@ $(STAMPS)/tflite-runtime: constraints.txt
 	$(call into,$@,--requirement benchmarks/requirements-torch.txt) && $(call into,$@,--no-deps 'executorch==1.5.1') \
 		|| (rm -rf $@; exit 1)
 
+# MediaPipe, whose ImageClassifier reads our files in tests/export/tflite_file/test_metadata.py.
+.venv-mediapipe:
+	$(PYTHON) -m venv $@
+	$(call into,$@,'mediapipe==1.2.3') || (rm -rf $@; exit 1)
+
+# LiteRT.js, which runs our files and the code beside them in headless Chromium in tests/export/test_snippets.py.
+node_modules:
+	npm install --no-save --no-package-lock '@litertjs/core@2.5.3'
+
 .venv-onnx2tf:
 	$(PYTHON) -m venv $@
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from export.data.input_range import InputRange
 from export.data.samples import InputRanges
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.sparsity import Clustering, Pruning
+from export.vocabulary import INTEGER_MODES, IO_TYPES, MODES, PTQ_WAYS, Mode
 
-Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
-MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
-INTEGER_MODES = ("int8", "int16x8")
-IO_TYPES = ("int8", "uint8", "float32")
-PTQ_WAYS = ("tuned", "plain")
+__all__ = ["INTEGER_MODES", "IO_TYPES", "MODES", "PTQ_WAYS", "Choices", "Mode", "Options", "flag", "keyword"]
 
 Spelling = Callable[[str], str]
 
@@ -101,6 +99,8 @@ class Options:
     keep_float: Sequence[str] = ()
     logits: bool = False
     input_range: InputRanges = None
+    normalization: InputRange | None = None
+    class_names: Sequence[str] | None = None
     input_shape: Any = None
     metric: Any = None
     max_drop: float | None = None

@@ -15,6 +15,7 @@ import keras
 from export.client import Worker
 from export.data.sample_sets import SampleSets
 from export.data.samples import InputRanges, first
+from export.description import described, given_normalization
 from export.errors import CalibrationWarning, InputError
 from export.frontend.given_model import given_model
 from export.mixed_precision.latency import latency_ratio
@@ -26,7 +27,6 @@ from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.ranges import calibrations
 from export.quantization.sparsity import Clustering, Pruning, StructureRecord
-from export.quiet import quiet_stderr
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
 from export.source import Source
@@ -39,6 +39,7 @@ from export.verification.metrics import evaluation as evaluation_of
 from export.verification.parity import keras_outputs
 from export.verification.verify import Verified, convert_and_verify
 from keras_classics.files import replacing
+from keras_classics.quiet import quiet_stderr
 
 PROBED_SAMPLES = 16
 """On so many evaluation samples the model itself tells whether an output holds probabilities or scores."""
@@ -62,6 +63,8 @@ def export_tflite(
     keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: InputRanges = None,
+    normalization: Any = None,
+    class_names: Sequence[str] | None = None,
     input_shape: Any = None,
     max_drop: float | None = None,
     min_sqnr: float | None = None,
@@ -107,6 +110,10 @@ def export_tflite(
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, or a dict of them by input, if known; data outside it is
             refused. Without it images are checked against a Rescaling at the input.
+        normalization: (mean, std) that takes photos, pixels in [0, 1], to the model's input, each a number or one for
+            each channel; or what has these, such as `kc.preprocessing_for(…)`. It goes into the file's metadata.
+            Without it, `input_range` or a Rescaling at the input tells it.
+        class_names: what the columns of the output mean, in their order; they go into the file and the report.
         input_shape: of a sample, without batch, for a model that leaves sizes open; a list or a dict of shapes by
             input where there are several.
         max_drop: what a quantized file may lose of the metric: of accuracies and other shares in percentage points
@@ -142,6 +149,8 @@ def export_tflite(
         logits=logits,
         metric=metric,
         input_range=input_range,
+        normalization=given_normalization(normalization),
+        class_names=None if class_names is None else tuple(class_names),
         input_shape=input_shape,
         max_drop=max_drop,
         min_sqnr=min_sqnr,
@@ -201,6 +210,7 @@ def started(
     clock = Clock()
     with clock("read"):
         source = Source.read(model, options)
+    metadata = described(source, options)
     data = SampleSets.checked(
         source.graph, calibration, evaluation, options.input_range, source.told_ranges, source.input_dtypes
     )
@@ -208,7 +218,7 @@ def started(
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)
-        yield Run(options, path, source, data, judged, worker, clock)
+        yield Run(options, path, source, data, judged, worker, clock, metadata)
 
 
 def _evaluation(model: keras.Model, data: SampleSets, metric: Any) -> Evaluation:
@@ -308,6 +318,8 @@ def _report(
         parity=verified.parity,
         calibration=data.calibration_record,
         input_range=_input_range(options.input_range),
+        normalization=run.metadata.normalization.as_json() if run.metadata.normalization else None,
+        class_names=list(options.class_names) if options.class_names is not None else None,
         layers=_layer_errors(run, candidate, file) if options.layers else None,
         keep_float=_float_layers(run, candidate, file) if candidate.keep_float else None,
         mixed=mixed,

@@ -63,6 +63,8 @@ class Report:
         parity: how the outputs differ.
         calibration: count and digest of the representative samples; None for float modes.
         input_range: the range of the model's input, or of each by its name, where known.
+        normalization: `mean` and `std` by which a photo, pixels in 0…255, becomes the input; None where not known.
+        class_names: what the columns of the output mean, where that is known.
         layers: the error of each operation's tensor, if that was asked for.
         keep_float: what stays in float in an int8 file, asked for or for want of an 8-bit kernel, and what it costs;
             None where nothing does.
@@ -102,6 +104,8 @@ class Report:
     parity: Parity
     calibration: CalibrationRecord | None
     input_range: list[float] | dict[str, list[float]] | None
+    normalization: dict[str, list[float]] | None
+    class_names: list[str] | None
     layers: LayerErrors | None
     keep_float: FloatLayers | None
     mixed: MixedPrecision | None

@@ -8,6 +8,7 @@ from pathlib import Path
 from export.quantization import sparsity
 from export.quantization.candidates import Candidate, converted
 from export.run import Run
+from export.tflite_file import metadata
 from export.tflite_file.audit import Audit, audit
 from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import FloatModel, Outputs, observed
@@ -64,7 +65,7 @@ def convert_and_verify(
         GateError: LiteRT's built-in kernels or XNNPACK do not run the file.
     """
     with run.clock("convert"):
-        path.write_bytes(converted(run, candidate))
+        metadata.write(path, converted(run, candidate), run.metadata)
     with run.clock("verify"):
         rounds = run.options.mode not in FLOAT_PARITY
         different = disagreements(path, run.data.compared, rounds)

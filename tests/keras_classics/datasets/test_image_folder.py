@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,34 @@ def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
 def test_a_wrong_channel_count_brings_the_mend(folder: Path) -> None:
     text = message_of(folder, (8, 8, 1))
     assert "holds colour images and an image shape of 8×8×1 is asked for; use 8×8×3" in text
+
+
+def spoil(folder: Path) -> None:
+    """Two images that cannot be read, what archivers leave, and a pipe that is called like an image."""
+    (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff half a JPEG")
+    (folder / "dog" / "phone.heic").write_bytes(b"not for Pillow")
+    (folder / "cat" / "._00.png").write_bytes(b"left by macOS")
+    (folder / "dog" / "__MACOSX").mkdir()
+    (folder / "dog" / "__MACOSX" / "01.png").write_bytes(b"left by macOS")
+    (folder / "__MACOSX" / "cat").mkdir(parents=True)
+    os.mkfifo(folder / "cat" / "pipe.png")
+
+
+def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    spoil(folder)
+    message = message_of(folder)
+    assert message.startswith("2 images cannot be read: ")
+    assert "broken.jpg" in message
+    assert "phone.heic" in message
+    assert message.endswith("replace or remove them, or give --skip-unreadable")
+
+
+def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(folder: Path) -> None:
+    expected = data.load(str(folder))
+    spoil(folder)
+    dataset = data.load(str(folder), skip_unreadable=True)
+    assert dataset.class_names == expected.class_names
+    assert [Path(line.split()[0]).name for line in dataset.skipped] == ["broken.jpg", "phone.heic"]
+    assert {name: part.digest() for name, part in dataset.parts.items()} == {
+        name: part.digest() for name, part in expected.parts.items()
+    }
