@@ -256,7 +256,9 @@ def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> 
     """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES and path.is_file()
+    )
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
     chosen = balanced([path.parent for path in files], most)
