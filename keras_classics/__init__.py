@@ -24,6 +24,7 @@ from keras_classics.resnet import (
 )
 from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.vgg import VGG11, VGG13, VGG16, VGG19
+from keras_classics.weights import save_weights
 
 __all__ = [
     "VGG11",
@@ -56,4 +57,5 @@ __all__ = [
     "model_cost",
     "preprocessing_for",
     "published_weights",
+    "save_weights",
 ]
