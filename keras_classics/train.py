@@ -17,7 +17,7 @@ import keras
 from keras_classics import registry, weights
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset, Shape
-from keras_classics.errors import ArgumentParser, InputError, command_line
+from keras_classics.errors import ArgumentParser, InputError, TerminationError, command_line
 from keras_classics.training import devices, run_folder
 from keras_classics.training.fitting import (
     BATCH_NORM_LEARNING_RATE,
@@ -114,11 +114,12 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         start = time.perf_counter()
         try:
             history = fit(model, dataset, checkpoint=checkpoint, resume=options.resume, **recipe)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "stopped by Ctrl-C; nothing half-written is left"
-                + (", and --resume goes on after the last whole epoch" if checkpoint.path.exists() else "")
-            ) from None
+        except (KeyboardInterrupt, TerminationError) as error:
+            resumable = ", and --resume goes on after the last whole epoch" if checkpoint.path.exists() else ""
+            left = f"nothing half-written is left{resumable}"
+            if isinstance(error, TerminationError):
+                raise TerminationError(error.number, left) from None
+            raise KeyboardInterrupt(f"stopped by Ctrl-C; {left}") from None
         seconds = time.perf_counter() - start
         test_accuracy = accuracy(model, dataset.test)
     run_folder.write(

@@ -101,6 +101,7 @@ def fit(
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
         KeyboardInterrupt: Ctrl-C came; the batch at hand was finished, the epoch was not.
+        TerminationError: the same of SIGTERM, where the program has a handler of it.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
     _check(model, dataset, epochs, batch_size, learning_rate)
@@ -153,8 +154,7 @@ def fit(
             except Exception:
                 if not failures:
                     raise
-        if interruption.came:
-            raise KeyboardInterrupt
+        interruption.raise_if_came()
         if failures:  # not as TensorFlow reports it, as an error of its own
             raise failures[0]
     return history
