@@ -46,7 +46,7 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/lint-imports
 
 zoo: $(STAMPS)/main
-	$(RUN) -m keras_classics
+	$(RUN) -m keras_classics list
 
 $(STAMPS)/main: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (once, a few minutes)"

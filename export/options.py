@@ -11,12 +11,9 @@ from export.errors import InputError
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.sparsity import Clustering, Pruning
+from export.vocabulary import INTEGER_MODES, IO_TYPES, MODES, PTQ_WAYS, Mode
 
-Mode = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
-MODES: tuple[Mode, ...] = ("float32", "float16", "dynamic", "int8", "int16x8")
-INTEGER_MODES = ("int8", "int16x8")
-IO_TYPES = ("int8", "uint8", "float32")
-PTQ_WAYS = ("tuned", "plain")
+__all__ = ["INTEGER_MODES", "IO_TYPES", "MODES", "PTQ_WAYS", "Choices", "Mode", "Options", "flag", "keyword"]
 
 Spelling = Callable[[str], str]
 

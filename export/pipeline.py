@@ -26,7 +26,6 @@ from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.ranges import calibrations
 from export.quantization.sparsity import Clustering, Pruning
-from export.quiet import quiet_stderr
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
 from export.source import Source
@@ -39,6 +38,7 @@ from export.verification.metrics import evaluation as evaluation_of
 from export.verification.parity import keras_outputs
 from export.verification.verify import Verified, convert_and_verify
 from keras_classics.files import replacing
+from keras_classics.quiet import quiet_stderr
 
 PROBED_SAMPLES = 16
 """On so many evaluation samples the model itself tells whether an output holds probabilities or scores."""

@@ -7,10 +7,12 @@ import contextlib
 import difflib
 import errno
 import functools
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -50,9 +52,54 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 class ArgumentParser(argparse.ArgumentParser):
     """One that complains as everything else here does: in one line, without the usage."""
 
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+        """Parse; of a flag that is not known, tell the nearest that is."""
+        found, rest = self.parse_known_args(None if args is None else list(args), namespace)
+        if rest:
+            flags = re.findall(r"--[\w-]+", self.format_help())
+            near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
+            self.error(f"unrecognized arguments: {' '.join(rest)}" + (f"; did you mean {near[0]}?" if near else ""))
+        return found
+
     def error(self, message: str) -> NoReturn:
         """Raise InputError."""
-        raise InputError(f"{message}; see --help")
+        raise InputError(f"{message}{'' if message.endswith('?') else ';'} see --help")
+
+
+# The extra of this package that brings a module, where it is not Keras's backend.
+_EXTRAS = {
+    "ai_edge_litert": "export",
+    "flatbuffers": "export",
+    "jsonschema": "bench",
+    "litert_quantizer": "export",
+    "matplotlib": "train",
+    "mlxtend": "train",
+    "PIL": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "tensorflow_datasets": "tfds",
+    "tensorflow_model_optimization": "export",
+    "tf_keras": "export",
+}
+_BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def missing(module: str) -> InputError | None:
+    """The error for a package that is not installed; None where no extra of ours would bring it."""
+    if module in _BACKENDS:
+        others = [name for name in _BACKENDS if name != module and find_spec(name)]
+        instead = f", or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
+        return InputError(f"{module} is not installed; pip install 'keras-classics[{module}]'{instead}")
+    if module not in _EXTRAS:
+        return None
+    return InputError(f"{module} is not installed; pip install 'keras-classics[{_EXTRAS[module]}]'")
+
+
+def require(*modules: str) -> None:
+    """Raise InputError for the first of these packages that is not installed, with what installs it."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise missing(module) or InputError(f"{module} is not installed; pip install it")
 
 
 # Other systems than Unix lack the second.
@@ -94,6 +141,11 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
         except TerminationError as error:
             name = signal.Signals(error.number).name
             return _complain("interrupted", f"ended by {name}; {error.message}", 128 + error.number)
+        except ModuleNotFoundError as error:
+            mend = missing((error.name or "").partition(".")[0])
+            if mend is None:
+                raise
+            return _complain("error", str(mend), 2)
         except OSError as error:
             if error.errno not in _MENDS:
                 raise

@@ -164,6 +164,10 @@ class TrainableSubsampling(ImageLayer):
         shape[0], shape[self.channel_axis] = input_shape[0], input_shape[self.channel_axis]
         return tuple(shape)
 
+    def macs(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        """Each sum is multiplied once."""
+        return math.prod(output_shape[1:])
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"pool_size": self.pool_size}
 

@@ -7,9 +7,7 @@ import contextlib
 import re
 from typing import Any
 
-from export.options import IO_TYPES, PTQ_WAYS
-from export.quantization.qat import DISTILLATION_STEPS
-from export.quantization.sparsity import SCHEDULES
+from export.vocabulary import DISTILLATION_STEPS, IO_TYPES, PRUNING_SCHEDULES, PTQ_WAYS
 from keras_classics.errors import ArgumentParser
 
 DEFAULT_MODEL = "mobilenet_v2"
@@ -23,10 +21,10 @@ MODES = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     """The command line."""
     result = ArgumentParser(
-        prog="python -m export.tflite",
+        prog=prog,
         description="From a model's name or a .keras file to a verified TFLite file and its report.",
     )
     result.add_argument(
@@ -59,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     )
     quantization.add_argument(
         "--prune-schedule",
-        choices=SCHEDULES,
-        default=SCHEDULES[0],
+        choices=PRUNING_SCHEDULES,
+        default=PRUNING_SCHEDULES[0],
         help="let the zeros grow, or have all of them from the start",
     )
     quantization.add_argument(
@@ -121,6 +119,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--benchmark", action="store_true", help="then time the file on this CPU")
     result.add_argument("--verbose", action="store_true", help="show the converter's messages")
     return result
+
+
+def needed(chosen: argparse.Namespace) -> list[str]:
+    """The packages, beside Keras and its backend, without which what was chosen cannot be done."""
+    trained = chosen.qat or chosen.prune or chosen.cluster
+    return [
+        "tensorflow",  # its converter, whatever the backend is
+        "ai_edge_litert",
+        *(["litert_quantizer"] if chosen.mode == "dynamic" else []),
+        *(["tf_keras", "tensorflow_model_optimization"] if trained else []),
+    ]
 
 
 def _pruning(text: str) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from export.frontend.given_model import given_model
 from export.frontend.opening import with_fixed_shapes
 from export.frontend.read import read_graph
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
-from export.quantization.qat import DISTILLATION_BATCH, DISTILLATION_STEPS, FineTuning
+from export.quantization.qat import DISTILLATION_BATCH, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
 from export.verification.measures import check_name
 from export.verification.metrics import output_names
+from export.vocabulary import DISTILLATION_STEPS
 from keras_classics import preprocessing_for, registry, train
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape

@@ -16,6 +16,7 @@ from export.errors import InputError
 from export.ir.graph import Graph
 from export.quantization.scales import Ranges, learnable, runnable
 from export.quantization.targets import Objective
+from export.vocabulary import DISTILLATION_STEPS
 from export.worker.protocol import (
     Batch,
     Loss,
@@ -30,9 +31,7 @@ from keras_classics.datasets.augment import Augmentation
 Batches = Iterable[tuple[Any, ...]]
 LEARNING_RATE = 5e-4  # of Adam, for weights as they are
 STEP_LEARNING_RATE = 0.008  # of Adam, for kernels in steps of their 8-bit grids
-# Steps and batch size of distillation on images without labels, of which there are few.
-DISTILLATION_STEPS = 1800
-DISTILLATION_BATCH = 8
+DISTILLATION_BATCH = 8  # of images without labels, of which there are few
 PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 
 

@@ -11,9 +11,9 @@ from export.errors import InputError
 from export.ir.graph import Graph
 from export.quantization.qat import LEARNING_RATE, FineTuning, fit
 from export.tflite_file.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
+from export.vocabulary import PRUNING_SCHEDULES
 from export.worker.protocol import Cluster, Prune
 
-SCHEDULES = ("polynomial", "constant")
 # The share of the zeros asked for that a file must have: kernels of few weights round it down.
 LEAST_OF_SPARSITY = 0.97
 
@@ -41,8 +41,8 @@ class Pruning:
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
             raise InputError(f"sparsity is {self.sparsity}; it takes a share above 0 and below 1")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"the schedule of pruning is {self.schedule!r}; it takes {' or '.join(SCHEDULES)}")
+        if self.schedule not in PRUNING_SCHEDULES:
+            raise InputError(f"the schedule of pruning is {self.schedule!r}; it takes {' or '.join(PRUNING_SCHEDULES)}")
         if self.block and min(self.block) < 1:
             raise InputError(f"blocks of {self.block[0]}×{self.block[1]} are none; both sides are at least 1")
         if self.block and self.pattern:

@@ -115,9 +115,7 @@ def _asked(task: str, path: Path, folder: Path, memory: int, seconds: float) -> 
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise InputError(
-                f"{path} takes LiteRT more than {seconds:g} s; use another file or fewer samples"
-            ) from None
+            raise InputError(f"{path} takes LiteRT over {seconds:g} s; use another file or fewer samples") from None
         finally:
             process.kill()
     if code:

@@ -18,18 +18,10 @@ from keras_classics.googlenet import LOSS_WEIGHTS
 from keras_classics.layers import EuclideanRadialBasisFunction
 from keras_classics.training import devices
 from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.defaults import BATCH_NORM_LEARNING_RATE, BATCH_SIZE, LEARNING_RATE
 from keras_classics.training.interruption import Interruption
 from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.training.progress import TrainingProgress
-
-BATCH_SIZE = 64
-"""Images of one step of training, unless the caller wants others."""
-
-LEARNING_RATE = 4e-3
-"""Peak learning rate of networks without batch normalization."""
-
-BATCH_NORM_LEARNING_RATE = 1e-2
-"""Peak learning rate of networks with batch normalization, whose activations bear larger steps."""
 
 WEIGHT_DECAY = 0.01
 """What AdamW takes away from each weight in a step, as a share of it and times the learning rate."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from android_bench import results
-from android_bench.__main__ import refuse_disturbance
+from android_bench.commands import refuse_disturbance
 from android_bench.errors import InputError, RefusedError
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
