@@ -181,5 +181,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _complain(kind: str, message: str, code: int) -> int:
-    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line; control characters, which a file's name or content may hold, become U+FFFD."""
+    line = " ".join(message.split())
+    print(f"{kind}: {''.join(each if each.isprintable() else '�' for each in line)}", file=sys.stderr)
     return code
