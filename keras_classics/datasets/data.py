@@ -51,7 +51,7 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    return image_folder.load(Path(name).expanduser(), image_shape, default_size)
+    return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size)
 
 
 def _checked(shape: Shape) -> Shape:

@@ -181,6 +181,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} is not a folder" in message_of(tmp_path / "none")
 
 
+def test_the_home_of_nobody() -> None:
+    assert "~nobody-of-that-name is not a folder" in message_of("~nobody-of-that-name")
+
+
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "file is not a folder" in message_of(tmp_path / "file")
