@@ -10,7 +10,7 @@ STAMPS := .stamps
 PYTEST := $(RUN) -m pytest
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
-.PHONY: demo test test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
+.PHONY: demo test attack test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) demo.py
@@ -25,6 +25,10 @@ test-backends: $(STAMPS)/backends
 	for backend in tensorflow jax torch; do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
+
+# Hostile files, faults, concurrency, names and boards: under three hours; the same seed goes on where it stopped.
+attack: $(STAMPS)/main
+	$(RUN) -m attack $(ATTACK)
 
 benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/build_time.py
@@ -95,5 +99,5 @@ node_modules:
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

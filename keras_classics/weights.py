@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from keras_classics import files, weight_files
 from keras_classics.errors import InputError
 from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, state_dicts, whole_h5
 from keras_classics.pretrained.conversion import LayerNames
@@ -28,8 +29,12 @@ class FreshClassifierWarning(UserWarning):
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
     """Read a `.keras` file written under any backend, in safe mode, or a whole model in `.h5`, without its code.
 
+    What it announces is compared with what it holds first (`keras_classics.weight_files`), so that a
+    small file cannot ask for much memory.
+
     Raises:
-        ValueError: the file is missing, truncated, no such file, or uses a layer that is not registered.
+        ValueError: the file is missing, truncated, damaged, no such file, asks for more weights than it holds, or uses
+            a layer that is not registered.
     """
     path = _existing(path)
     if path.suffix == ".h5":
@@ -38,13 +43,36 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a whole .keras file; save the model again with model.save('….keras')")
     try:
+        weight_files.check_archive(path)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a Keras model ({error}); save it again with Keras 3") from error
+    try:
         with _without_false_alarm():
             return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # layers raise what they please on settings that do not fit
         raise InputError(
             f"{path} cannot be read as a Keras model ({_first_line(error)}); save it again with Keras 3, "
             "and register custom layers with keras.saving.register_keras_serializable"
         ) from error
+
+
+def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Write the weights of a model to a `.weights.h5` file, whole or not at all, with a SHA-256 in it.
+
+    Keras reads the file as its own. `weights=` checks the SHA-256 and refuses a file in which a
+    single bit has changed, which nothing tells of one that `model.save_weights` wrote.
+
+    Raises:
+        ValueError: the path does not end in `.weights.h5`, or the model has no weights yet.
+        OSError: the file cannot be written.
+    """
+    if not os.fspath(path).endswith(".weights.h5"):
+        raise InputError(f"{os.fspath(path)} is no name for weights; end it in .weights.h5")
+    if not model.weights:
+        raise InputError(f"{model.name} has no weights; build it before they are saved")
+    with files.replacing(path, ".weights.h5") as temporary:
+        model.save_weights(temporary)
+        weight_files.save_digest(temporary)
 
 
 def resolve(
@@ -118,16 +146,18 @@ def load(
         if layer_names.keras_applications is None:
             raise _unpublished(publisher, architecture)
         names = layer_names.keras_applications()
+        _check_weights(path, model)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
         fresh = conversion.from_keras_applications(model, names, tensors, fresh_classifier)
     elif path.suffix == ".keras":
         fresh = _copy(load_model(path), model, path, fresh_classifier)
     else:
+        _check_weights(path, model)
         try:
             with _without_false_alarm():
                 model.load_weights(path)
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, TypeError, OSError, LookupError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
     if fresh:
         warnings.warn(
@@ -140,6 +170,13 @@ def load(
 
 def _unpublished(publisher: str, architecture: str) -> InputError:
     return InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
+
+
+def _check_weights(path: Path, model: keras.Model) -> None:
+    try:
+        weight_files.check_weights(path)
+    except ValueError as error:
+        raise InputError(f"{path} does not fit {model.name} ({error}); save or fetch it again") from error
 
 
 def _publisher(path: Path) -> catalog.Publisher | None:

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "keras-classics sho
     start_keras(chosen.verbose)
     from keras_classics import weights, zoo
 
-    known = _of_file(Path(chosen.model)) if chosen.model.endswith(weights.MODEL_SUFFIXES) else zoo.description(chosen.model)
+    known = (
+        _of_file(Path(chosen.model)) if chosen.model.endswith(weights.MODEL_SUFFIXES) else zoo.description(chosen.model)
+    )
     if chosen.json:
         print_json(known)
         return

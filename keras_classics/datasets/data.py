@@ -54,7 +54,7 @@ def load(
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    return image_folder.load(Path(name).expanduser(), image_shape, default_size, skip_unreadable)
+    return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size, skip_unreadable)
 
 
 def _checked(shape: Shape) -> Shape:

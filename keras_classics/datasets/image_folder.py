@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_classics.datasets.augment import Augmentation
 from keras_classics.datasets.parts import Dataset, Part, Shape
@@ -24,6 +24,12 @@ SUFFIXES = {".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pgm", ".png", "
 LEFT_BESIDE = "__MACOSX"
 MOST_NAMED = 10
 """A message names so many of the images that cannot be read, and counts the rest."""
+# Pillow's names of the formats that they may hold. It knows others for which it starts programs, such as PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Of these, further pictures in one file are frames or pages; those in a JPEG belong to the photo, as a preview does.
+SEVERAL_PICTURES = ("GIF", "PNG", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 27
+"""Height times width. A few kilobytes can announce, and a compressed image hold, any number of pixels."""
 # The part that a folder of each name holds.
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
@@ -168,11 +174,26 @@ def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
 def _read(path: Path | BinaryIO) -> Image.Image:
     """The whole image, upright, with 8 bits a channel."""
     try:
-        with Image.open(path) as image:
+        if isinstance(path, Path) and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is not a file")
+        with Image.open(path, formats=FORMATS) as image:
+            _check(image)
             return _eight_bit(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{path} cannot be read as an image (it is none of {kinds}); replace or remove it") from error
     except Exception as error:  # each of Pillow's decoders has its own
         reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse what is no single picture, or would fill the memory, by what its header says."""
+    height, width = image.height, image.width
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"{height}×{width} are more than {MOST_PIXELS:,} pixels")
+    if image.format in SEVERAL_PICTURES and getattr(image, "n_frames", 1) > 1:
+        raise ValueError("it holds several pictures, frames or pages")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

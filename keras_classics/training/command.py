@@ -16,7 +16,7 @@ import keras
 from keras_classics import registry, weights
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset, Shape
-from keras_classics.errors import InputError, Terminated
+from keras_classics.errors import InputError, TerminationError
 from keras_classics.training import devices, run_folder
 from keras_classics.training.fitting import build, default_learning_rate, fit
 from keras_classics.training.measuring import accuracy
@@ -54,10 +54,12 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         start = time.perf_counter()
         try:
             history = fit(model, dataset, checkpoint=checkpoint, resume=options.resume, **recipe)
-        except (KeyboardInterrupt, Terminated) as error:
-            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
-            rest = ", and --resume goes on where it stopped" if checkpoint.path.exists() else ""
-            raise type(error)(f"stopped by {by}; nothing half-written is left{rest}") from None
+        except (KeyboardInterrupt, TerminationError) as error:
+            resumable = ", and --resume goes on where it stopped" if checkpoint.path.exists() else ""
+            left = f"nothing half-written is left{resumable}"
+            if isinstance(error, TerminationError):
+                raise TerminationError(error.number, left) from None
+            raise KeyboardInterrupt(f"stopped by Ctrl-C; {left}") from None
         seconds = time.perf_counter() - start
         test_accuracy = accuracy(model, dataset.test)
     run_folder.write(

@@ -98,7 +98,8 @@ def fit(
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
         FailedPartError: fewer steps were made than planned.
-        KeyboardInterrupt, Terminated: Ctrl-C or SIGTERM came; the batch at hand was finished.
+        KeyboardInterrupt: Ctrl-C came; the batch at hand was finished.
+        TerminationError: the same of SIGTERM, where the program has a handler of it.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
     _check(model, dataset, epochs, batch_size, learning_rate)
@@ -168,8 +169,7 @@ def _follow(model: keras.Model, left: TrainingBatches, follower: Follower) -> No
             f"{made} of {planned} planned steps were made, so batches were lost; report this with the backend, "
             "its version and its devices"
         )
-    if follower.interruption.came:
-        raise follower.interruption.error()
+    follower.interruption.raise_if_came()
 
 
 def default_learning_rate(model: keras.Model) -> float:

@@ -181,6 +181,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} is not a folder" in message_of(tmp_path / "none")
 
 
+def test_the_home_of_nobody() -> None:
+    assert "~nobody-of-that-name is not a folder" in message_of("~nobody-of-that-name")
+
+
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "file is not a folder" in message_of(tmp_path / "file")
@@ -248,6 +252,46 @@ def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
     path = folder / "cat" / "text.png"
     path.write_bytes(content)
     assert f"{path} cannot be read as an image" in message_of(folder)
+
+
+def test_a_format_that_would_start_a_program_is_not_opened(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow runs Ghostscript on what is PostScript, whatever its name ends in."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {programs}/started\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = folder / "cat" / "drawing.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    assert f"{path} cannot be read as an image (it is none of BMP, " in message_of(folder)
+    assert not (programs / "started").exists()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
+def test_an_animation_is_refused_by_name(folder: Path, suffix: str) -> None:
+    path = folder / "cat" / f"moving.{suffix}"
+    frames = [Image.fromarray(random.integers(0, 256, (12, 10, 3), np.uint8)) for _ in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert f"{path} cannot be read as an image (it holds several pictures" in message_of(folder)
+
+
+def test_a_header_of_too_many_pixels_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "vast.pgm"
+    path.write_bytes(b"P5 13000 13000 255\n" + bytes(1000))
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(InputError, match="13000×13000 are more than 134,217,728 pixels"),
+    ):
+        image_folder.decode(path, (8, 8, 1))
+
+
+def test_a_pipe_among_the_images_is_passed_over_and_not_waited_for(folder: Path) -> None:
+    path = folder / "cat" / "pipe.png"
+    os.mkfifo(path)
+    assert len(data.load(str(folder)).train) == 30
+    with pytest.raises(InputError, match="it is not a file"):
+        image_folder.decode(path, (8, 8, 3))
 
 
 def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
