@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import keras
 
+from keras_classics import weight_files
 from keras_classics.errors import InputError
 
 MODELS = {"Functional": keras.Model, "Model": keras.Model, "Sequential": keras.Sequential}
@@ -32,17 +33,6 @@ CODE = {"Lambda", "__lambda__"}
 PLACES = (
     keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies, keras.random,
 )  # fmt: skip
-LARGEST_CONFIGURATION = 64_000_000
-"""Bytes of JSON. NASNetLarge, the largest of keras.applications, takes less than a million."""
-
-
-def is_whole(path: Path) -> bool:
-    """Whether an `.h5` file has a model's architecture beside the weights."""
-    try:
-        with h5py.File(path) as file:
-            return "model_config" in file.attrs
-    except OSError:
-        return False
 
 
 def read(path: Path) -> keras.Model:
@@ -52,10 +42,11 @@ def read(path: Path) -> keras.Model:
         ValueError: the file is damaged, holds weights alone, or names code or classes that Keras does not have.
     """
     try:
+        weight_files.check_whole_model(path)
         with h5py.File(path) as file:
             text = file.attrs.get("model_config")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({' '.join(str(error).split())[:120]})") from error
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a Keras model ({error}); save it again with Keras 3") from error
     if text is None:
         raise InputError(
             f"{path} holds weights without a model; build the model and load them with model.load_weights, or give "
@@ -76,10 +67,6 @@ def read(path: Path) -> keras.Model:
 
 
 def _model(path: Path, text: str) -> keras.Model:
-    if len(text) > LARGEST_CONFIGURATION:
-        raise InputError(
-            f"{path} describes its model in {len(text):,} bytes; at most {LARGEST_CONFIGURATION:,} are read"
-        )
     whole = json.loads(text)
     kind = whole.get("class_name") if isinstance(whole, dict) else None
     if kind not in MODELS:

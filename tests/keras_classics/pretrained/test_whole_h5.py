@@ -126,7 +126,11 @@ REFUSED = {
     "operator of TensorFlow": (of_class("TFOpLambda"), "has a layer or object 'TFOpLambda'"),
     "subclassed": (changed(lambda config: config.update({"class_name": "Net"})), "holds a model of class 'Net'"),
     "weights alone": (weights_alone, "holds weights without a model"),
-    "cut short": (cut_short, "cannot be read as HDF5"),
+    "cut short": (cut_short, "cannot be read as a Keras model"),
+    "more than it holds": (
+        changed(lambda config: config["config"]["layers"][1]["config"].update({"filters": 10**8})),
+        "it asks for 900,000,002 weights or more",
+    ),
     "other shape": (
         changed(lambda config: config["config"]["layers"][1]["config"].update({"filters": 5})),
         "cannot be read as a Keras model",
