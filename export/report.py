@@ -15,6 +15,7 @@ from export.mixed_precision.latency import LatencyRatio
 from export.mixed_precision.search import MixedPrecision
 from export.quantization.candidates import TrainingRecord
 from export.record import Record
+from export.streams import StreamParity
 from export.verification.float_reference import SelfCheck
 from keras_classics.files import write_json
 
@@ -68,6 +69,8 @@ class Report:
             None where nothing does.
         mixed: the sets of operations in float that were tried to win back what all in int8 lost
             (`export.mixed_precision.search`); None where that was not asked for or needed.
+        streaming: how the file, run step by step, differs from the model of sequences (`export.streams.StreamParity`);
+            None of other files.
         ptq, tuning: how int8 was made before any training; of "tuned", what was chosen, and the logits'
             SQNR in dB on held-out calibration samples after each step.
         qat: what quantization-aware training did; None without.
@@ -107,6 +110,7 @@ class Report:
     layers: dict[str, Any] | None
     keep_float: FloatLayers | None
     mixed: MixedPrecision | None
+    streaming: StreamParity | None = None
     ptq: str | None
     tuning: dict[str, Any] | None
     qat: TrainingRecord | None
