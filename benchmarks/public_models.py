@@ -318,8 +318,8 @@ def paragraphs(found: dict[str, dict[str, Any]]) -> list[str]:
     ]
     verdict = f"Ours is worse by more than noise on {len(worse)} of {len(compared)}"
     return [
-        "Small networks written from their descriptions, trained for a little, then each a file by our export (`--int8` by "
-        "default) and by `TFLiteConverter.from_keras_model` (full-integer post-training quantization), "
+        "Small networks written from their descriptions, trained for a little, then each a file by our export "
+        "(`--int8`) and by `TFLiteConverter.from_keras_model` (full-integer post-training quantization), "
         f"both calibrated on the same {CALIBRATION} samples. Figures are of {JUDGED} samples that neither has seen. "
         "Float parity is the relative RMS to the Keras model; SQNR is of the outputs, the mean over samples, ± one "
         "standard error of the paired difference; agreement is of the first class with the Keras model's, of each "
