@@ -53,7 +53,7 @@ class Task:
         train, calibration, test: (N, …) for each input.
         targets, test_targets: for the loss, and for the metric: classes of samples or of their places, or values.
         loss: as `keras.Model.compile` takes it.
-        epochs: of training.
+        epochs, learning_rate: of training by Adam.
         of_classes: whether outputs are scores of classes, or one score of "yes".
     """
 
@@ -65,6 +65,7 @@ class Task:
     test_targets: np.ndarray
     loss: Any
     epochs: int = 3
+    learning_rate: float = 2e-3
     of_classes: bool = True
 
 
@@ -79,7 +80,9 @@ def digits() -> tuple[Any, Any, Any]:
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def classified(build: Callable[..., keras.Model], as_rows: bool = False, epochs: int = 4) -> Callable[[], Task]:
+def classified(
+    build: Callable[..., keras.Model], as_rows: bool = False, epochs: int = 4, learning_rate: float = 2e-3
+) -> Callable[[], Task]:
     """A task of digits, as images or row by row."""
 
     def task() -> Task:
@@ -87,7 +90,7 @@ def classified(build: Callable[..., keras.Model], as_rows: bool = False, epochs:
         if as_rows:
             train, calibration, test = (each[..., 0] for each in (train, calibration, test))
         model = build(train.shape[1:], 10)
-        return Task(model, [train], labels, [calibration], [test], truth, CROSS_ENTROPY, epochs)
+        return Task(model, [train], labels, [calibration], [test], truth, CROSS_ENTROPY, epochs, learning_rate)
 
     return task
 
@@ -169,7 +172,7 @@ def written() -> Task:
 
 
 TASKS: dict[str, Callable[[], Task]] = {
-    "ViT": classified(zoo.vit, epochs=8),
+    "ViT": classified(zoo.vit, epochs=10, learning_rate=5e-4),
     "MobileViT-like": classified(zoo.mobilevit),
     "MLP-Mixer": classified(zoo.mlp_mixer, epochs=6),
     "ConvMixer": classified(zoo.convmixer),
@@ -187,7 +190,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 def trained(task: Task) -> keras.Model:
     """The task's network after its training."""
     inputs = task.train if len(task.train) > 1 else task.train[0]
-    task.model.compile(keras.optimizers.Adam(2e-3), task.loss)
+    task.model.compile(keras.optimizers.Adam(task.learning_rate), task.loss)
     task.model.fit(inputs, task.targets, batch_size=64, epochs=task.epochs, verbose=0)
     return task.model
 
