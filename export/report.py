@@ -16,6 +16,7 @@ from export.quantization.candidates import TrainingRecord
 from export.quantization.ptq import TuningRecord
 from export.quantization.sparsity import StructureRecord
 from export.record import Record
+from export.streams import StreamParity
 from export.tflite_file.audit import TensorRecord
 from export.verification.float_reference import SelfCheck
 from export.verification.layer_errors import LayerErrors
@@ -70,6 +71,7 @@ class Report:
             None where nothing does.
         mixed: the sets of operations in float that were tried to win back what all in int8 lost
             (`export.mixed_precision.search`); None where that was not asked for or needed.
+        streaming: how the file, run step by step, differs from the model of sequences; None of other files.
         ptq, tuning: how int8 was made before any training, and what "tuned" chose.
         qat: what quantization-aware training did; None without.
         structure: what pruning and clustering did; None without.
@@ -109,6 +111,7 @@ class Report:
     layers: LayerErrors | None
     keep_float: FloatLayers | None
     mixed: MixedPrecision | None
+    streaming: StreamParity | None = None
     ptq: str | None
     tuning: TuningRecord | None
     qat: TrainingRecord | None

@@ -90,7 +90,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         input_range = _published_range(chosen)
     if chosen.input_range:
         input_range = InputRange.parse(chosen.input_range)
-    input_range = input_range or _found_range(chosen, model, dataset)
+    input_range = input_range or (None if chosen.streaming else _found_range(chosen, model, dataset))
     _check_destination(chosen, input_range)
     random_weights = named and chosen.weights == "random"
     options = Options(
@@ -103,6 +103,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
         keep_float=chosen.keep_float,
         logits=chosen.logits,
         metric=chosen.metric,
+        input_shape=chosen.input_shape if chosen.streaming else None,
+        streaming=chosen.streaming,
         input_range=input_range.limits if input_range else None,
         normalization=input_range,
         class_names=_class_names(chosen, model, dataset, None if named else path),
@@ -160,6 +162,11 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
         registry.entry(chosen.model)
     elif chosen.weights is not None:
         raise InputError("--weights goes with a model's name; a .keras file has its own")
+    if chosen.streaming and (named or chosen.data or Path(chosen.calibration or "any.npz").suffix not in ARRAY_FILES):
+        raise InputError(
+            "--streaming takes a .keras file of a model of sequences, and these by --calibration FILE.npz; leave out "
+            "--data and models by name"
+        )
     if chosen.data and chosen.calibration:
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if chosen.distill and not chosen.qat:
@@ -183,7 +190,10 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
 def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     if chosen.classes:
         raise InputError("--classes goes with a model's name; a .keras file has its own")
-    model = with_fixed_shapes(given_model(path), chosen.input_shape)
+    model = given_model(path)
+    if chosen.streaming:  # whose number of steps may be open
+        return model, None
+    model = with_fixed_shapes(model, chosen.input_shape)
     dataset = data.load(chosen.data, _image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 
