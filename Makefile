@@ -7,7 +7,10 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUN := $(VENV)/bin/python
 STAMPS := .stamps
-PYTEST := $(RUN) -m pytest
+# Files of tests are divided among so many processes, each with a worker and trained models of its own: about 2 GiB.
+PROCESSES ?= 2
+PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist loadfile
+BACKENDS ?= tensorflow jax torch
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
 .PHONY: demo test attack test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
@@ -21,9 +24,11 @@ test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 test-slow: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST) -m slow
 
+# PyTorch's threads would wait for one another where several processes have as many as there are cores.
 test-backends: $(STAMPS)/backends
-	for backend in tensorflow jax torch; do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
+	for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
 
 # Hostile files, faults, concurrency, names and boards: under three hours; the same seed goes on where it stopped.

@@ -353,7 +353,7 @@ def test_sigterm_during_an_export_leaves_no_file_and_no_folder(model_file: Path,
     (temporary := tmp_path / "temporary").mkdir()
     output = tmp_path / "output"
     program = (
-        "import os, signal, sys; from export import pipeline; from export.cli.command import main\n"
+        "import os, signal, sys; from export import pipeline; from export.tflite import main\n"
         "convert = pipeline.convert_and_verify\n"
         "def ended(run, candidate, file, *rest):\n"
         "    assert file.exists() and '.partial' in file.name\n"

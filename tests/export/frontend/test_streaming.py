@@ -10,8 +10,8 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
 from export import FineTuning, InputError, Worker, export_tflite
-from export.cli.command import main
 from export.frontend.streaming import streamed
+from export.tflite import main
 
 STEPS = 12
 
