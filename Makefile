@@ -16,7 +16,7 @@ into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 .PHONY: demo test attack test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
-	$(RUN) demo.py
+	$(RUN) -m keras_classics demo
 
 test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST)

@@ -39,10 +39,10 @@ class PartImages:
         return self._scale(self._part.images(self._chosen[index]))
 
 
-class JoinedImages:
-    """The images of several sources, one after the other."""
+class JoinedImages(PartImages):
+    """The images of several parts, one after the other."""
 
-    def __init__(self, *sources: Images) -> None:
+    def __init__(self, *sources: PartImages) -> None:
         self._sources = sources
 
     def __len__(self) -> int:
