@@ -10,7 +10,7 @@ STAMPS := .stamps
 PYTEST := $(RUN) -m pytest
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
-.PHONY: demo test attack test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
+.PHONY: demo test attack test-slow test-backends benchmarks lint lock zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) demo.py
@@ -48,6 +48,18 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Every package with the hashes of all its files; needs uv. `.venv-locked` has these and nothing else.
+lock:
+	uv pip compile pyproject.toml --extra tensorflow --extra export --extra bench --extra dev --constraint constraints.txt \
+		--generate-hashes --python-version 3.11 --no-annotate --quiet --output-file requirements.lock \
+		--custom-compile-command 'make lock'
+	$(RUN) supply_chain.py
+
+.venv-locked: requirements.lock
+	$(PYTHON) -m venv $@
+	$(call into,$@,--no-deps --require-hashes --requirement $<) && $(call into,$@,--no-deps --no-build-isolation .) \
+		|| (rm -rf $@; exit 1)
 
 zoo: $(STAMPS)/main
 	$(RUN) -m keras_classics list
@@ -90,5 +102,5 @@ $(STAMPS)/tflite-runtime: constraints.txt
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-locked $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

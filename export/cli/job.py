@@ -111,7 +111,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 
