@@ -13,7 +13,7 @@ PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist loadfile
 BACKENDS ?= tensorflow jax torch
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
-.PHONY: demo test attack test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
+.PHONY: demo test attack test-slow test-backends benchmarks lint lock zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) -m keras_classics demo
@@ -53,6 +53,18 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Every package with the hashes of all its files; needs uv. `.venv-locked` has these and nothing else.
+lock:
+	uv pip compile pyproject.toml --extra tensorflow --extra export --extra bench --extra dev --constraint constraints.txt \
+		--generate-hashes --python-version 3.11 --no-annotate --quiet --output-file requirements.lock \
+		--custom-compile-command 'make lock'
+	$(RUN) supply_chain.py
+
+.venv-locked: requirements.lock
+	$(PYTHON) -m venv $@
+	$(call into,$@,--no-deps --require-hashes --requirement $<) && $(call into,$@,--no-deps --no-build-isolation .) \
+		|| (rm -rf $@; exit 1)
 
 zoo: $(STAMPS)/main
 	$(RUN) -m keras_classics list
@@ -104,5 +116,5 @@ node_modules:
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe .venv-locked node_modules $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -123,7 +123,7 @@ def import_module_of_user(name: str) -> None:
     """Import what registers custom layers. Raises InputError where it cannot be."""
     try:
         importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 

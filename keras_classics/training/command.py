@@ -83,7 +83,7 @@ def _train(options: argparse.Namespace, output: Path) -> None:
 def _import(module: str) -> None:
     try:
         importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
         raise InputError(f"--import {module}: {error}; put its folder on PYTHONPATH") from error
 
 

@@ -265,6 +265,7 @@ BAD = {
     "other order of classes": (lambda p, m: [turned(m), "--data", "mnist"], "trained on the classes 9, 8, 7, 6, 5"),
     "metric": (lambda p, m: ["lenet5", "--metric", "acuracy"], "metric 'acuracy' is not known; it takes accuracy, "),
     "import": (lambda p, m: [m, "--import", "no_such_module"], "no_such_module"),
+    "import of no name": (lambda p, m: [m, "--import", ".'"], "--import .': the 'package' argument is required"),
     "weights for a file": (lambda p, m: [m, "--weights", "random"], "--weights goes with a model's name"),
     "output is a file": (lambda p, m: [m, "--output", file_there(p / "out")], "a file stands where a folder is needed"),
 }
