@@ -57,6 +57,11 @@ def load(
     return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size, skip_unreadable)
 
 
+def is_embedded(name: str) -> bool:
+    """Whether a dataset has small grayscale images of one size, as MNIST."""
+    return name in EMBEDDED
+
+
 def _checked(shape: Shape) -> Shape:
     if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
         raise InputError(f"image shape {shape} is not (height, width, channels); it takes three positive integers")

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.folder_index import FolderIndex, Found
 from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
 
@@ -37,6 +38,7 @@ HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
 
 PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
 """Photos are turned and moved a little and mirrored left to right."""
+
 
 DEFAULT_SIZE = 224
 """Height and width, in pixels, of images that differ in size, as in most of the papers."""
@@ -63,8 +65,10 @@ class FileImages:
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, uint8 (n, height, width, channels)."""
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        for image, index in zip(images, indices, strict=True):
-            image[...] = decode(self.files[index].path, self.image_shape)
+        paths = [self.files[index].path for index in indices]
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+            for image, pixels in zip(images, pool.map(lambda path: decode(path, self.image_shape), paths), strict=True):
+                image[...] = pixels
         return images
 
     def digest(self) -> str:
@@ -77,7 +81,8 @@ def load(
 ) -> Dataset:
     """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
-    Every image is decoded once, so that a damaged one is found before training and not in it.
+    Every image is decoded once, so that a damaged one is found before training and not in it, and
+    then again only if it has changed (see `folder_index`).
     Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the
     rank of the content's hash: the same folder always gives the same parts, wherever it lies. An
     image that occurs more than once, under whatever name, lands in one part.
@@ -158,10 +163,13 @@ def _attempted(read: Callable[[Path], T]) -> Callable[[Path], T | InputError]:
 def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
     """One image file as uint8 (height, width, channels): shorter side resized, centre cropped.
 
+    JPEG files much larger than that are decoded at the half, quarter or eighth of their size that is
+    still as large.
+
     Raises:
         ValueError: the file, which the message names, is damaged or not an image.
     """
-    return fitted(_read(path), shape)
+    return fitted(_read(path, max(shape[:2])), shape)
 
 
 def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
@@ -171,13 +179,15 @@ def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
-def _read(path: Path | BinaryIO) -> Image.Image:
-    """The whole image, upright, with 8 bits a channel."""
+def _read(path: Path | BinaryIO, least_side: int | None = None) -> Image.Image:
+    """The whole image, upright, with 8 bits a channel; a JPEG at a smaller scale, both sides at least `least_side`."""
     try:
         if isinstance(path, Path) and not path.is_file():  # a pipe would be waited for
             raise ValueError("it is not a file")
         with Image.open(path, formats=FORMATS) as image:
             _check(image)
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
             return _eight_bit(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
         kinds = ", ".join(FORMATS)
@@ -245,16 +255,29 @@ def _read_classes(root: Path, class_names: tuple[str, ...], faults: list[InputEr
         if not images:
             raise InputError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
         jobs += [(path, class_names.index(folder.name)) for path in images]
+    index = FolderIndex(root)
+
+    def inspect(job: tuple[Path, int]) -> ImageFile | InputError:
+        path, label = job
+        try:
+            if (found := index.find(path)) is None:
+                found = _inspect(path)
+                index.add(path, found)
+        except InputError as error:
+            return error
+        return ImageFile(path, label, found.digest, found.size, found.grayscale)
+
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda job: _attempted(lambda path: _inspect(path, job[1]))(job[0]), jobs))
+        found = list(pool.map(inspect, jobs))
+    index.write()
     faults += [each for each in found if isinstance(each, InputError)]
     return [each for each in found if isinstance(each, ImageFile)]
 
 
-def _inspect(path: Path, label: int) -> ImageFile:
+def _inspect(path: Path) -> Found:
     image = _read(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ImageFile(path, label, digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
+    return Found(digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
 
 
 def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, default_size: int | None) -> Shape:
