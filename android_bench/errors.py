@@ -55,6 +55,10 @@ MENDS = {
 }
 
 
+# What the bench imports and Python does not bring.
+PACKAGES = ("ai_edge_litert", "jsonschema", "numpy", "rich")
+
+
 def command_line(main: Callable[..., None]) -> Callable[..., int]:
     """Turn what `main` raises into one line on stderr and an exit code.
 
@@ -81,6 +85,11 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
         except TerminationError as error:
             name = signal.Signals(error.number).name
             return _complain("interrupted", f"ended by {name}; what was already measured is kept", 128 + error.number)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in PACKAGES:
+                raise
+            return _complain("error", f"{package} is not installed; pip install 'keras-classics[bench]'", 2)
         except OSError as error:
             if error.errno not in MENDS:
                 raise

@@ -132,7 +132,7 @@ def litert(path: str | os.PathLike[str], threads: int = 1) -> Callable[[], objec
     """A call that runs the file once in LiteRT, on its input as zeros."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from export.quiet import quiet_stderr
+    from keras_classics.quiet import quiet_stderr
 
     with quiet_stderr():
         interpreter = Interpreter(os.fspath(path), num_threads=threads)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
-from export.quiet import quiet_stderr
+from export.cli.arguments import needed, parser
+from keras_classics.errors import command_line, require
+from keras_classics.quiet import start_keras
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():  # TensorFlow, if it is the backend, greets at length
-        from export.cli import command
-    return command.main(arguments)
+@command_line
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m export.tflite") -> None:
+    """Parse, then do what `export.cli.command` does."""
+    chosen = parser(prog).parse_args(arguments)
+    require(*needed(chosen))
+    start_keras(chosen.verbose)
+    from export.cli import command
+
+    command.run(chosen)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,55 @@
-"""The zoo on the terminal: `python -m keras_classics`, and what a model costs: `… cost NAME`."""
+"""`keras-classics VERB …`, or `python -m keras_classics VERB …`: one command for the whole road.
+
+Nothing heavy is imported here: `--help` and a wrong argument are answered before Keras and its backend are there.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from rich.console import Console
-from rich.table import Table
+from keras_classics.cli.verbs import VERBS
+from keras_classics.errors import ArgumentParser, command_line, unknown
 
-from keras_classics import registry, zoo
-from keras_classics.cost import model_cost
-from keras_classics.errors import ArgumentParser, command_line
+NAME = "keras-classics"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the first of the arguments (default: the process's) says with the rest; the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and not words[0].startswith("-"):
+        return _verb(words[0], words[1:])
+    return _without_verb(words)
+
+
+def _verb(name: str, arguments: Sequence[str]) -> int:
+    if name not in VERBS:
+        return _refuse(name)
+    return VERBS[name].main()(arguments, f"{NAME} {name}")
 
 
 @command_line
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of all models, or that of one model's layers."""
-    parser = ArgumentParser(prog="python -m keras_classics", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="{cost}")
-    cost = commands.add_parser("cost", help="parameters, multiply-accumulates and activations of each layer")
-    cost.add_argument("model", help="a name of the table that the bare command prints")
-    cost.add_argument("--input-shape", nargs=3, type=int, metavar=("H", "W", "C"), help="default: the paper's")
-    cost.add_argument("--classes", type=int, metavar="N", help="default: the paper's")
-    cost.add_argument("--csv", metavar="FILE", help="write the rows there too")
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        _print(zoo.zoo_table())
-        return
-    chosen = {"input_shape": options.input_shape, "classes": options.classes}
-    constructor_arguments = {name: value for name, value in chosen.items() if value is not None}
-    result = model_cost(registry.abstract_model(options.model, **constructor_arguments))
-    _print(zoo.cost_table(options.model, result))
-    if options.csv:
-        result.write_csv(options.csv)
+def _refuse(name: str) -> None:
+    raise unknown("command", name, VERBS)
 
 
-def _print(table: Table) -> None:
-    """Fit the terminal; in a file or pipe take the room that the table needs."""
-    console = Console()
-    Console(width=None if console.is_terminal else 200).print(table)
+@command_line
+def _without_verb(arguments: Sequence[str]) -> None:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {verb.help}" for name, verb in VERBS.items())
+    parser = ArgumentParser(
+        prog=NAME,
+        usage=f"{NAME} [-h] [--version] VERB …",
+        description="Classic networks for Keras 3, and the road from there to a verified TFLite file.",
+        epilog=f"verbs:\n{verbs}\n\n`{NAME} VERB --help` lists what each takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"{NAME} {version(NAME)}")
+    parser.parse_args(arguments)
+    parser.print_help()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or ["list"]))

@@ -20,7 +20,12 @@ BYTES_PER_ELEMENT = 4
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One call of a layer at batch 1; shapes are without the batch axis."""
+    """One call of a layer at batch 1; shapes are without the batch axis.
+
+    Attributes:
+        kernel, strides: height and width (of 1-D and 3-D layers one and three numbers) of what convolves or pools.
+        groups: into how many parts a convolution divides its input channels; a depthwise one into all.
+    """
 
     name: str
     kind: str
@@ -29,6 +34,9 @@ class LayerCost:
     trainable_parameters: int
     macs: int
     activation_bytes: int
+    kernel: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None
+    groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ class Cost:
             writer = csv.writer(file)
             writer.writerow(field.name for field in fields(LayerCost))
             for row in self.layers:
-                name, kind, shape, *numbers = astuple(row)
-                writer.writerow([name, kind, "×".join(map(str, shape)), *numbers])
+                cells = ("×".join(map(str, value)) if isinstance(value, tuple) else value for value in astuple(row))
+                writer.writerow(cells)
 
 
 def convolution_macs(
@@ -104,6 +112,7 @@ def model_cost(model: keras.Model) -> Cost:
                 trainable_parameters=_scalars(operation.trainable_weights) if fresh else 0,
                 macs=_macs(call),
                 activation_bytes=sum(_bytes(tensor.shape) for tensor in call.outputs),
+                **_window(call),
             )
         )
     return Cost(
@@ -113,6 +122,24 @@ def model_cost(model: keras.Model) -> Cost:
         peak_activation_bytes=_peak_bytes(graph),
         layers=tuple(rows),
     )
+
+
+def _window(call: Call) -> dict[str, Any]:
+    """`kernel`, `strides` and `groups` of what slides a window over its input; empty of all else."""
+    layer = call.operation
+    size = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
+    if size is None:
+        return {}
+    axes = len(call.outputs[0].shape) - 2
+
+    def sides(value: Any) -> tuple[int, ...]:
+        return (value,) * axes if isinstance(value, int) else tuple(value)
+
+    window: dict[str, Any] = {"kernel": sides(size), "strides": sides(getattr(layer, "strides", 1) or size)}
+    if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
+        channels_last = layer.data_format == "channels_last"
+        return window | {"groups": call.inputs[0].shape[-1 if channels_last else 1]}
+    return window | ({"groups": layer.groups} if isinstance(getattr(layer, "groups", None), int) else {})
 
 
 def _macs(call: Call) -> int:

@@ -2,332 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
-import ast
-import functools
-import importlib
-import math
 import sys
-import time
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import keras
+from keras_classics.errors import command_line
+from keras_classics.quiet import start_keras
+from keras_classics.training.arguments import parser
+from keras_classics.training.defaults import BATCH_SIZE
 
-from keras_classics import registry, weights
-from keras_classics.datasets import data
-from keras_classics.datasets.parts import Dataset, Shape
-from keras_classics.errors import ArgumentParser, InputError, Terminated, command_line
-from keras_classics.pretrained import catalog
-from keras_classics.pretrained.imagenet import preprocessing_for
-from keras_classics.training import devices, run_folder, transfer
-from keras_classics.training.batches import batches
-from keras_classics.training.fitting import (
-    BATCH_NORM_LEARNING_RATE,
-    BATCH_SIZE,
-    LEARNING_RATE,
-    build,
-    default_learning_rate,
-    fit,
-)
-from keras_classics.training.following import CHECKPOINT_MINUTES
-from keras_classics.training.measuring import accuracy, largest_share
+if TYPE_CHECKING:
+    from keras_classics.training.batches import batches
+    from keras_classics.training.fitting import build, fit
+    from keras_classics.training.measuring import accuracy
+
+_HOMES = {"accuracy": "measuring", "batches": "batches", "build": "fitting", "fit": "fitting"}
 
 __all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main"]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    result = ArgumentParser(
-        prog="python -m keras_classics.train",
-        description="Train a model on a dataset. The backend is KERAS_BACKEND's.",
-    )
-    result.add_argument("model", help="a name of keras_classics.list_models(), or a .keras file to train on")
-    result.add_argument(
-        "--data", default="mnist", help="mnist (default), fashion-mnist, digits, or a folder of class folders"
-    )
-    result.add_argument("--epochs", type=int, default=15, metavar="N", help="default 15")
-    result.add_argument("--output", type=Path, metavar="DIR", help="folder for the results (default runs/MODEL)")
-    result.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, shuffles and image changes")
-    result.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
-    result.add_argument(
-        "--checkpoint-minutes",
-        type=float,
-        default=CHECKPOINT_MINUTES,
-        metavar="N",
-        help=f"write one when the last one is older, besides after each epoch (default {CHECKPOINT_MINUTES:g})",
-    )
-    shape = result.add_argument_group("model")
-    shape.add_argument("--input-shape", type=int, nargs=3, metavar=("H", "W", "C"), help="resize the images to this")
-    shape.add_argument("--classes", type=int, metavar="N", help="only checked: the data has the last word")
-    shape.add_argument("--weights", metavar="W", help="a checkpoint's name or a file, instead of random weights")
-    shape.add_argument(
-        "--model-argument",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of the constructor, such as alpha=0.5; may be repeated",
-    )
-    shape.add_argument("--import", dest="module", metavar="MODULE", help="a module that registers custom layers")
-    tuning = result.add_argument_group("fine-tuning")
-    tuning.add_argument(
-        "--freeze",
-        metavar="backbone|none|STAGE",
-        help="train the classifier alone for --epochs; with a STAGE, such as stage5, all up to it stays frozen after "
-        "that too (default backbone with published weights or a new classifier, else none)",
-    )
-    tuning.add_argument(
-        "--unfreeze-epochs",
-        type=int,
-        default=0,
-        metavar="N",
-        help="then train all after STAGE for N epochs (default 0)",
-    )
-    tuning.add_argument(
-        "--unfreeze-learning-rate",
-        type=float,
-        default=transfer.UNFROZEN_LEARNING_RATE,
-        metavar="RATE",
-        help=f"the peak there (default {transfer.UNFROZEN_LEARNING_RATE})",
-    )
-    tuning.add_argument(
-        "--layer-decay",
-        type=float,
-        default=1.0,
-        metavar="FACTOR",
-        help="there, the rate of each layer is this much of the next one's (default 1)",
-    )
-    recipe = result.add_argument_group("recipe")
-    recipe.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help=f"default {BATCH_SIZE}, for fine-tuning {transfer.BATCH_SIZE}",
-    )
-    recipe.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="RATE",
-        help=f"the peak (default {LEARNING_RATE}, with batch normalization {BATCH_NORM_LEARNING_RATE}, "
-        f"of a classifier alone {transfer.CLASSIFIER_LEARNING_RATE})",
-    )
-    recipe.add_argument("--no-augmentation", action="store_true", help="train on the images as they are")
-    recipe.add_argument(
-        "--mixed-precision",
-        nargs="?",
-        const="bfloat16",
-        choices=("bfloat16", "float16"),
-        help="compute in 16 bits; bfloat16 if nothing follows",
-    )
-    recipe.add_argument(
-        "--keep-best", action="store_true", help="end with the weights of the epoch of best validation accuracy"
-    )
-    recipe.add_argument(
-        "--early-stopping",
-        type=int,
-        metavar="N",
-        help="end after N epochs without a better validation accuracy, with the best weights",
-    )
-    return result
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2³² - 1")
-    return int(text)
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that the command answers `--help` at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'keras_classics.train' has no attribute {name!r}")
+    return getattr(import_module(f"keras_classics.training.{_HOMES[name]}"), name)
 
 
 @command_line
-def main(argv: Sequence[str] | None = None) -> None:
-    """Read the data, build or load the model, train, measure once on the test part, write the folder."""
-    options = parser().parse_args(argv)
-    if options.module:
-        _import(options.module)
-    output = options.output or Path("runs") / Path(options.model).stem
-    with run_folder.reserved(output):
-        _train(options, output)
+def main(argv: Sequence[str] | None = None, prog: str = "python -m keras_classics.train") -> None:
+    """Parse, then do what `keras_classics.training.command` does."""
+    options = parser(prog).parse_args(argv)
+    start_keras(options.verbose)
+    from keras_classics.training import command
 
-
-def _train(options: argparse.Namespace, output: Path) -> None:
-    with devices.every_device():
-        model, dataset, freeze = _model_and_data(options)
-        tuning = _tuning(options, freeze)
-        recipe: dict[str, Any] = dict(
-            epochs=options.epochs,
-            seed=options.seed,
-            batch_size=options.batch_size or (transfer.BATCH_SIZE if tuning else BATCH_SIZE),
-            learning_rate=options.learning_rate,
-            augmentation=not options.no_augmentation,
-            mixed_precision=options.mixed_precision,
-            keep_best=options.keep_best or options.early_stopping is not None,
-            patience=options.early_stopping,
-        )
-        if recipe["learning_rate"] is None:
-            recipe["learning_rate"] = transfer.CLASSIFIER_LEARNING_RATE if tuning else default_learning_rate(model)
-        settings = _settings(options, dataset, recipe, tuning)
-        checkpoint = run_folder.checkpoint(output, settings)
-        if options.resume and not checkpoint.path.exists() and run_folder.is_finished(output, settings):
-            print(f"{output} holds this training's result already")
-            return
-        if not options.checkpoint_minutes >= 0:
-            raise InputError(f"--checkpoint-minutes is {options.checkpoint_minutes}; it takes 0 or more")
-        fitted = functools.partial(
-            functools.partial(transfer.fine_tune, tuning=tuning) if tuning else fit,
-            checkpoint=checkpoint,
-            checkpoint_minutes=options.checkpoint_minutes,
-            resume=options.resume,
-        )
-        start = time.perf_counter()
-        try:
-            history = fitted(model, dataset, **recipe)
-        except (KeyboardInterrupt, Terminated) as error:
-            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
-            rest = ", and --resume goes on where it stopped" if checkpoint.path.exists() else ""
-            raise type(error)(f"stopped by {by}; nothing half-written is left{rest}") from None
-        seconds = time.perf_counter() - start
-        test_accuracy = accuracy(model, dataset.test)
-        last = history["val_accuracy"][-1]
-        validation_accuracy = accuracy(model, dataset.validation) if recipe["keep_best"] else last
-    run_folder.write(
-        output,
-        model,
-        dataset,
-        history,
-        {
-            "settings": settings,
-            "images": {name: len(part) for name, part in dataset.parts.items()},
-            "test_accuracy": test_accuracy,
-            "validation_accuracy": validation_accuracy,
-            "seconds": round(seconds, 1),
-        },
-    )
-    checkpoint.path.unlink()
-    share = largest_share(dataset.validation)
-    if share == validation_accuracy:
-        print(
-            f"warning: the validation accuracy, {share:.2%}, is the share of the largest class: the model may answer "
-            "that class alone; train for more epochs, on more images, or from --weights",
-            file=sys.stderr,
-        )
-    print(f"{test_accuracy:.2%} of {len(dataset.test)} test images; {output / 'model.keras'}")
-
-
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"--import {module}: {error}; put its folder on PYTHONPATH") from error
-
-
-def _model_and_data(options: argparse.Namespace) -> tuple[keras.Model, Dataset, str]:
-    """The model for images in [0, 1], the data, and what of the model is frozen if the user does not say."""
-    shape: Shape | None = tuple(options.input_shape) if options.input_shape else None
-    if options.model.endswith(".keras"):
-        return _loaded(options, shape)
-    entry = registry.entry(options.model)
-    published = bool(options.weights) and weights.publisher_of(entry.name, options.weights) is not None
-    if published and shape is None and not data.is_embedded(options.data):
-        size = preprocessing_for(entry.name, _published_name(entry.name, options.weights)).crop
-        shape = (size, size, 3)
-    dataset = _read(options, shape, max(entry.input_shape[:2]))
-    arguments = dict(_model_argument(text) for text in options.model_argument)
-    if "seed" in arguments:
-        raise InputError("--model-argument seed is not one of the model's; use --seed")
-    if not options.weights:
-        return build(options.model, dataset, seed=options.seed, **arguments), dataset, transfer.NOTHING
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", weights.FreshClassifierWarning)  # it is trained here
-        model = build(options.model, dataset, seed=options.seed, weights=options.weights, **arguments)
-    if published:
-        name = _published_name(entry.name, options.weights)
-        model = transfer.with_preprocessing(model, preprocessing_for(entry.name, name).normalization())
-    return model, dataset, transfer.BACKBONE if published else transfer.NOTHING
-
-
-def _published_name(model: str, given: str) -> str:
-    """The published weights whose preprocessing goes with a name or a file: for a file the first of its publisher."""
-    if given in catalog.names(model):
-        return given
-    publisher = weights.publisher_of(model, given)
-    return next(each.name for each in catalog.published_weights(model) if each.publisher == publisher)
-
-
-def _loaded(options: argparse.Namespace, shape: Shape | None) -> tuple[keras.Model, Dataset, str]:
-    """A `.keras` file, with a new classifier where the data has other classes than it."""
-    if options.weights or options.model_argument:
-        raise InputError("--weights and --model-argument go with a model's name; a .keras file has its own")
-    model = weights.load_model(options.model)
-    takes = tuple(model.inputs[0].shape[1:])
-    keras.utils.set_random_seed(options.seed)
-    dataset = _read(options, shape or (takes if len(takes) == 3 and None not in takes else None))
-    if (normalization := transfer.recorded_preprocessing(Path(options.model))) is not None:
-        model = transfer.with_preprocessing(model, normalization)
-    classes = len(dataset.class_names)
-    if len(model.outputs[0].shape) == 2 and model.outputs[0].shape[-1] == classes:
-        return model, dataset, transfer.NOTHING
-    print(f"{options.model} tells other classes apart than {dataset.name}: it gets a new classifier of {classes}")
-    return transfer.with_classifier(model, classes), dataset, transfer.BACKBONE
-
-
-def _tuning(options: argparse.Namespace, freeze: str) -> transfer.FineTuning | None:
-    """How to fine-tune, or None where the whole network is trained at once."""
-    freeze = options.freeze or freeze
-    if options.unfreeze_epochs < 0:
-        raise InputError(f"--unfreeze-epochs is {options.unfreeze_epochs}; it takes 0 or more")
-    if freeze == transfer.NOTHING:
-        if options.unfreeze_epochs:
-            raise InputError("--unfreeze-epochs follows a training with something frozen; give --freeze backbone")
-        return None
-    if not (options.weights or options.model.endswith(".keras")):
-        raise InputError(f"--freeze keeps weights as they are, and those of {options.model} are random; give --weights")
-    for flag, value in (
-        ("unfreeze-learning-rate", options.unfreeze_learning_rate),
-        ("layer-decay", options.layer_decay),
-    ):
-        if not 0 < value < math.inf:
-            raise InputError(f"--{flag} is {value}; it takes a number above 0")
-    return transfer.FineTuning(freeze, options.unfreeze_epochs, options.unfreeze_learning_rate, options.layer_decay)
-
-
-def _read(options: argparse.Namespace, shape: Shape | None, default_size: int | None = None) -> Dataset:
-    dataset = data.load(options.data, shape, default_size)
-    if options.classes not in (None, len(dataset.class_names)):
-        raise InputError(
-            f"--classes is {options.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
-        )
-    return dataset
-
-
-def _model_argument(text: str) -> tuple[str, Any]:
-    """`alpha=0.5` as ("alpha", 0.5); what is no Python literal is a string."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise InputError(f"--model-argument {text!r}: it takes KEY=VALUE, such as alpha=0.5")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
-
-
-def _settings(
-    options: argparse.Namespace, dataset: Dataset, recipe: dict[str, Any], tuning: transfer.FineTuning | None
-) -> dict[str, Any]:
-    """All that decides a training's result, as far as the backend lets it."""
-    return {
-        "model": options.model,
-        "model_arguments": options.model_argument,
-        "weights": options.weights,
-        "data": dataset.name,
-        "image_shape": dataset.image_shape,
-        "data_digests": {name: part.digest() for name, part in dataset.parts.items()},
-        **recipe,
-        "augmentation": asdict(dataset.augmentation) if recipe["augmentation"] else None,
-        "fine_tuning": asdict(tuning) if tuning else None,
-        "backend": keras.backend.backend(),
-    }
+    command.run(options)
 
 
 if __name__ == "__main__":

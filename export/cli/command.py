@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
-from export.cli.arguments import parser
 from export.cli.job import prepare
 from export.cli.show import StepProgress, show, show_layers, show_mixed
 from export.client import Worker
 from export.errors import CalibrationWarning
 from export.pipeline import export_tflite
-from keras_classics.errors import command_line
+from export.snippets import write_snippet
 
 
-@command_line
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, train or load, export, and say what came of it."""
-    chosen = parser().parse_args(arguments)
+def run(chosen: argparse.Namespace) -> None:
+    """Train or load, export, and say what came of it.
+
+    Args:
+        chosen: what `export.cli.arguments.parser` gives.
+    """
     _check_folder(Path(chosen.output))
     job = prepare(chosen)
     path = Path(chosen.output) / f"{job.options.name}-{chosen.mode}.tflite"
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if report.mixed:
         show_mixed(report.mixed)
     show(report)
+    for language in dict.fromkeys(chosen.snippet):
+        print(f" snippet        {write_snippet(report, language)}")
     if chosen.benchmark:
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "android_bench", "run", str(path)], check=True)

@@ -16,6 +16,7 @@ from export.errors import InputError
 from export.ir.graph import Graph
 from export.quantization.scales import Ranges, learnable, runnable
 from export.quantization.targets import Objective
+from export.vocabulary import DISTILLATION_STEPS
 from export.worker.protocol import (
     Batch,
     Loss,
@@ -30,9 +31,7 @@ from keras_classics.datasets.augment import Augmentation
 Batches = Iterable[tuple[Any, ...]]
 LEARNING_RATE = 5e-4  # of Adam, for weights as they are
 STEP_LEARNING_RATE = 0.008  # of Adam, for kernels in steps of their 8-bit grids
-# Steps and batch size of distillation on images without labels, of which there are few.
-DISTILLATION_STEPS = 1800
-DISTILLATION_BATCH = 8
+DISTILLATION_BATCH = 8  # of images without labels, of which there are few
 PHOTO_AUGMENTATION = Augmentation(shift=0.1, zoom=0.25, horizontal_flip=True, fill="nearest")
 
 
@@ -232,7 +231,7 @@ def train_quantized(
     teacher: Graph,
     preserve_sparsity: bool = False,
     preserve_clusters: bool = False,
-) -> tuple[Ranges, dict[str, Any]]:
+) -> tuple[Ranges, list[dict[str, float]]]:
     """Train the graph's weights in place under simulated int8.
 
     Kernels with a structure keep it, and the ranges stay; the others are trained on their 8-bit grids, and
@@ -243,7 +242,7 @@ def train_quantized(
         preserve_sparsity, preserve_clusters: the structure that kernels have.
 
     Returns:
-        The ranges, and for the report what was done.
+        The ranges, and the mean loss of each epoch.
     """
     losses, batches = training.prepared(graph)
     request: TrainingRequest
@@ -272,5 +271,4 @@ def train_quantized(
         )
     trained = fit(worker, request, batches)
     graph.set_weights(trained.weights)
-    record = {"epochs": training.epochs, "distilled": training.distill, "history": trained.history}
-    return runnable(graph, trained.ranges or ranges, keep_float), record
+    return runnable(graph, trained.ranges or ranges, keep_float), trained.history

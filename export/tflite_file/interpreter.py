@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
-from export.quiet import quiet_stderr
 from export.tflite_file.logits import softmax_inputs, with_outputs
+from keras_classics.quiet import quiet_stderr
 
 
 @dataclass(frozen=True)

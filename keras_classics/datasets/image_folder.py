@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_classics.datasets.augment import Augmentation
 from keras_classics.datasets.folder_index import FolderIndex, Found
 from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
 
+T = TypeVar("T")
 # Names of image files end in one of these.
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# A folder that macOS puts into its ZIP files, of files that are no images and called like them.
+LEFT_BESIDE = "__MACOSX"
+MOST_NAMED = 10
+"""A message names so many of the images that cannot be read, and counts the rest."""
+# Pillow's names of the formats that they may hold. It knows others for which it starts programs, such as PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Of these, further pictures in one file are frames or pages; those in a JPEG belong to the photo, as a preview does.
+SEVERAL_PICTURES = ("GIF", "PNG", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 27
+"""Height times width. A few kilobytes can announce, and a compressed image hold, any number of pixels."""
 # The part that a folder of each name holds.
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
@@ -27,8 +39,6 @@ HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
 PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
 """Photos are turned and moved a little and mirrored left to right."""
 
-NAMED_ERRORS = 5
-"""Of many files that cannot be read so many are named."""
 
 DEFAULT_SIZE = 224
 """Height and width, in pixels, of images that differ in size, as in most of the papers."""
@@ -66,7 +76,9 @@ class FileImages:
         return hashlib.sha256(repr(([file.digest for file in self.files], self.image_shape)).encode()).hexdigest()
 
 
-def load(root: Path, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
+def load(
+    root: Path, image_shape: Shape | None = None, default_size: int | None = None, skip_unreadable: bool = False
+) -> Dataset:
     """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
     Every image is decoded once, so that a damaged one is found before training and not in it, and
@@ -81,13 +93,71 @@ def load(root: Path, image_shape: Shape | None = None, default_size: int | None 
         raise InputError(
             f"{folders['train']} has one class folder, {class_names[0]}; classification takes at least two"
         )
-    files = {name: _read_classes(folder, class_names) for name, folder in folders.items()}
+    faults: list[InputError] = []
+    files = {name: _read_classes(folder, class_names, faults) for name, folder in folders.items()}
+    if faults and not skip_unreadable:
+        raise InputError(f"{together(faults)}, or give --skip-unreadable")
     shape = _common_shape(root, [file for part in files.values() for file in part], image_shape, default_size)
     parts = {
         name: Part(np.array([file.label for file in chosen], np.int64), FileImages(tuple(chosen), shape))
         for name, chosen in _divide(root, files, class_names).items()
     }
-    return Dataset(str(root), class_names, shape, augmentation=PHOTO_AUGMENTATION, **parts)
+    skipped = tuple(map(str, faults))
+    return Dataset(str(root), class_names, shape, augmentation=PHOTO_AUGMENTATION, skipped=skipped, **parts)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images below a folder, sorted: regular files, without hidden ones and what archivers leave beside them."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") or part == LEFT_BESIDE for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def check(paths: Sequence[Path]) -> None:
+    """Raise InputError if any of these cannot be read as images; it names them all."""
+    with ThreadPoolExecutor() as pool:
+        faults = [each for each in pool.map(_attempted(_read), paths) if isinstance(each, InputError)]
+    if faults:
+        raise InputError(together(faults))
+
+
+def decode_readable(paths: Sequence[Path], shape: Shape, skip_unreadable: bool = False) -> list[np.ndarray]:
+    """These images as `decode` gives them.
+
+    Raises:
+        InputError: some cannot be read, and are not to be left out; or none can.
+    """
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(_attempted(lambda path: decode(path, shape)), paths))
+    faults = [each for each in found if isinstance(each, InputError)]
+    if faults and (not skip_unreadable or len(faults) == len(found)):
+        raise InputError(f"{together(faults)}, or give --skip-unreadable")
+    return [each for each in found if isinstance(each, np.ndarray)]
+
+
+def together(faults: Sequence[InputError]) -> str:
+    """One message of all images that cannot be read."""
+    if len(faults) == 1:
+        return str(faults[0])
+    named = "; ".join(str(fault).partition(";")[0] for fault in faults[:MOST_NAMED])
+    more = f"; and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+    return f"{len(faults)} images cannot be read: {named}{more}; replace or remove them"
+
+
+def _attempted(read: Callable[[Path], T]) -> Callable[[Path], T | InputError]:
+    """The same, giving the error where it would raise it."""
+
+    def attempt(path: Path) -> T | InputError:
+        try:
+            return read(path)
+        except InputError as error:
+            return error
+
+    return attempt
 
 
 def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
@@ -99,21 +169,41 @@ def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
     Raises:
         ValueError: the file, which the message names, is damaged or not an image.
     """
+    return fitted(_read(path, max(shape[:2])), shape)
+
+
+def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
+    """An image as uint8 (height, width, channels): shorter side resized, centre cropped."""
     height, width, channels = shape
-    image = _read(path, max(height, width)).convert("L" if channels == 1 else "RGB")
+    image = image.convert("L" if channels == 1 else "RGB")
     return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
 def _read(path: Path | BinaryIO, least_side: int | None = None) -> Image.Image:
     """The whole image, upright, with 8 bits a channel; a JPEG at a smaller scale, both sides at least `least_side`."""
     try:
-        with Image.open(path) as image:
+        if isinstance(path, Path) and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is not a file")
+        with Image.open(path, formats=FORMATS) as image:
+            _check(image)
             if least_side is not None:
                 image.draft(None, (least_side, least_side))
             return _eight_bit(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{path} cannot be read as an image (it is none of {kinds}); replace or remove it") from error
     except Exception as error:  # each of Pillow's decoders has its own
         reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse what is no single picture, or would fill the memory, by what its header says."""
+    height, width = image.height, image.width
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"{height}×{width} are more than {MOST_PIXELS:,} pixels")
+    if image.format in SEVERAL_PICTURES and getattr(image, "n_frames", 1) > 1:
+        raise ValueError("it holds several pictures, frames or pages")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -144,18 +234,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not _is_hidden(path))
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether a file manager put it there: `.DS_Store`, `._photo.jpg`, and the folder that macOS adds to archives."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
-
-
-def _images(folder: Path) -> list[Path]:
-    """Image files at any depth, hidden ones and what is no file left out."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in paths if not any(map(_is_hidden, (path, *path.relative_to(folder).parents))))
+    inside = (path for path in root.iterdir() if not path.name.startswith(".") and path.name != LEFT_BESIDE)
+    return sorted(path for path in inside if path.is_dir())
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -165,17 +245,13 @@ def _class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
-    """Every image of the class folders under `root`, decoded once.
-
-    Raises:
-        ValueError: a folder is without images, or images cannot be read; the message names the first few.
-    """
+def _read_classes(root: Path, class_names: tuple[str, ...], faults: list[InputError]) -> list[ImageFile]:
+    """Every image of the class folders under `root`, decoded once; to `faults` goes what cannot be."""
     jobs = []
     for folder in _class_folders(root):
         if folder.name not in class_names:
             raise InputError(f"{folder} is a class that train has not; add it there or remove it")
-        images = _images(folder)
+        images = image_files(folder)
         if not images:
             raise InputError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
         jobs += [(path, class_names.index(folder.name)) for path in images]
@@ -192,19 +268,10 @@ def _read_classes(root: Path, class_names: tuple[str, ...]) -> list[ImageFile]:
         return ImageFile(path, label, found.digest, found.size, found.grayscale)
 
     with ThreadPoolExecutor() as pool:
-        read = list(pool.map(inspect, jobs))
+        found = list(pool.map(inspect, jobs))
     index.write()
-    _refuse_unreadable(root, [each for each in read if isinstance(each, InputError)])
-    return [each for each in read if isinstance(each, ImageFile)]
-
-
-def _refuse_unreadable(root: Path, errors: list[InputError]) -> None:
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        named = "; ".join(str(error).partition(";")[0] for error in errors[:NAMED_ERRORS])
-        more = f"; and {len(errors) - NAMED_ERRORS} more" if len(errors) > NAMED_ERRORS else ""
-        raise InputError(f"{len(errors)} files of {root} are no images: {named}{more}; replace or remove them")
+    faults += [each for each in found if isinstance(each, InputError)]
+    return [each for each in found if isinstance(each, ImageFile)]
 
 
 def _inspect(path: Path) -> Found:

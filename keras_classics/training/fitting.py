@@ -16,19 +16,11 @@ from keras_classics.layers import EuclideanRadialBasisFunction
 from keras_classics.training import devices
 from keras_classics.training.batches import Changes, TrainingBatches
 from keras_classics.training.checkpoint import Checkpoint, History, State
-from keras_classics.training.following import CHECKPOINT_MINUTES, Follower, empty_history
+from keras_classics.training.defaults import BATCH_NORM_LEARNING_RATE, BATCH_SIZE, CHECKPOINT_MINUTES, LEARNING_RATE
+from keras_classics.training.following import Follower, empty_history
 from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.training.optimizers import LayerwiseAdamW
 from keras_classics.training.progress import TrainingProgress
-
-BATCH_SIZE = 64
-"""Images of one step of training, unless the caller wants others."""
-
-LEARNING_RATE = 4e-3
-"""Peak learning rate of networks without batch normalization."""
-
-BATCH_NORM_LEARNING_RATE = 1e-2
-"""Peak learning rate of networks with batch normalization, whose activations bear larger steps."""
 
 WEIGHT_DECAY = 0.01
 """What AdamW takes away from each weight in a step, as a share of it and times the learning rate."""
@@ -106,7 +98,8 @@ def fit(
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
         FailedPartError: fewer steps were made than planned.
-        KeyboardInterrupt, Terminated: Ctrl-C or SIGTERM came; the batch at hand was finished.
+        KeyboardInterrupt: Ctrl-C came; the batch at hand was finished.
+        TerminationError: the same of SIGTERM, where the program has a handler of it.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
     _check(model, dataset, epochs, batch_size, learning_rate, patience)
@@ -175,8 +168,7 @@ def _follow(model: keras.Model, left: TrainingBatches, follower: Follower) -> No
             f"{made} of {planned} planned steps were made, so batches were lost; report this with the backend, "
             "its version and its devices"
         )
-    if follower.interruption.came:
-        raise follower.interruption.error()
+    follower.interruption.raise_if_came()
 
 
 def default_learning_rate(model: keras.Model) -> float:

@@ -20,7 +20,7 @@ import keras
 from keras_classics import files
 from keras_classics.datasets.parts import Dataset
 from keras_classics.errors import InputError
-from keras_classics.features import inference_model
+from keras_classics.feature_maps import inference_model
 from keras_classics.training.checkpoint import Checkpoint, History, require_same
 
 

@@ -24,22 +24,18 @@ from keras_classics.features import features
 from keras_classics.pretrained.conversion import CLASSIFIER
 from keras_classics.training.batches import Changes
 from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.defaults import (
+    CHECKPOINT_MINUTES,
+    CLASSIFIER_LEARNING_RATE,
+    FINE_TUNING_BATCH_SIZE,
+    UNFROZEN_LEARNING_RATE,
+)
 from keras_classics.training.devices import HalfPrecision, all_layers
 from keras_classics.training.fitting import fit
-from keras_classics.training.following import CHECKPOINT_MINUTES
 from keras_classics.training.measuring import outputs_of
 
 BACKBONE, NOTHING = "backbone", "none"
 """What can be frozen beside the stages of a network: all but the classifier, or nothing."""
-
-CLASSIFIER_LEARNING_RATE = 4e-3
-"""Peak learning rate of a classifier alone."""
-
-UNFROZEN_LEARNING_RATE = 1e-4
-"""Peak learning rate of a network that was trained before, so that steps leave what it knows."""
-
-BATCH_SIZE = 32
-"""Images of one step, unless the caller wants others; small folders have few steps in an epoch as it is."""
 
 MOST_VIEWS, VIEWED_IMAGES = 8, 2000
 """Few training images are seen in up to so many changed copies while the backbone is frozen; so many in one."""
@@ -139,7 +135,7 @@ def fine_tune(
     *,
     epochs: int,
     seed: int = 0,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = FINE_TUNING_BATCH_SIZE,
     learning_rate: float | None = None,
     augmentation: bool = True,
     mixed_precision: HalfPrecision | None = None,

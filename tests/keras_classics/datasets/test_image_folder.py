@@ -181,6 +181,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} is not a folder" in message_of(tmp_path / "none")
 
 
+def test_the_home_of_nobody() -> None:
+    assert "~nobody-of-that-name is not a folder" in message_of("~nobody-of-that-name")
+
+
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "file is not a folder" in message_of(tmp_path / "file")
@@ -250,6 +254,46 @@ def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
     assert f"{path} cannot be read as an image" in message_of(folder)
 
 
+def test_a_format_that_would_start_a_program_is_not_opened(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow runs Ghostscript on what is PostScript, whatever its name ends in."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {programs}/started\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = folder / "cat" / "drawing.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    assert f"{path} cannot be read as an image (it is none of BMP, " in message_of(folder)
+    assert not (programs / "started").exists()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
+def test_an_animation_is_refused_by_name(folder: Path, suffix: str) -> None:
+    path = folder / "cat" / f"moving.{suffix}"
+    frames = [Image.fromarray(random.integers(0, 256, (12, 10, 3), np.uint8)) for _ in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert f"{path} cannot be read as an image (it holds several pictures" in message_of(folder)
+
+
+def test_a_header_of_too_many_pixels_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "vast.pgm"
+    path.write_bytes(b"P5 13000 13000 255\n" + bytes(1000))
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(InputError, match="13000×13000 are more than 134,217,728 pixels"),
+    ):
+        image_folder.decode(path, (8, 8, 1))
+
+
+def test_a_pipe_among_the_images_is_passed_over_and_not_waited_for(folder: Path) -> None:
+    path = folder / "cat" / "pipe.png"
+    os.mkfifo(path)
+    assert len(data.load(str(folder)).train) == 30
+    with pytest.raises(InputError, match="it is not a file"):
+        image_folder.decode(path, (8, 8, 3))
+
+
 def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
     path = folder / "cat" / "float.tiff"
     Image.fromarray(random.random((12, 10), np.float32)).save(path)
@@ -259,6 +303,37 @@ def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
 def test_a_wrong_channel_count_brings_the_mend(folder: Path) -> None:
     text = message_of(folder, (8, 8, 1))
     assert "holds colour images and an image shape of 8×8×1 is asked for; use 8×8×3" in text
+
+
+def spoil(folder: Path) -> None:
+    """Two images that cannot be read, what archivers leave, and a pipe that is called like an image."""
+    (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff half a JPEG")
+    (folder / "dog" / "phone.heic").write_bytes(b"not for Pillow")
+    (folder / "cat" / "._00.png").write_bytes(b"left by macOS")
+    (folder / "dog" / "__MACOSX").mkdir()
+    (folder / "dog" / "__MACOSX" / "01.png").write_bytes(b"left by macOS")
+    (folder / "__MACOSX" / "cat").mkdir(parents=True)
+    os.mkfifo(folder / "cat" / "pipe.png")
+
+
+def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    spoil(folder)
+    message = message_of(folder)
+    assert message.startswith("2 images cannot be read: ")
+    assert "broken.jpg" in message
+    assert "phone.heic" in message
+    assert message.endswith("replace or remove them, or give --skip-unreadable")
+
+
+def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(folder: Path) -> None:
+    expected = data.load(str(folder))
+    spoil(folder)
+    dataset = data.load(str(folder), skip_unreadable=True)
+    assert dataset.class_names == expected.class_names
+    assert [Path(line.split()[0]).name for line in dataset.skipped] == ["broken.jpg", "phone.heic"]
+    assert {name: part.digest() for name, part in dataset.parts.items()} == {
+        name: part.digest() for name, part in expected.parts.items()
+    }
 
 
 def test_a_folder_is_read_once_and_again_only_where_it_changed(
@@ -297,15 +372,6 @@ def test_a_folder_is_read_once_and_again_only_where_it_changed(
 def test_a_home_that_cannot_be_written_to_is_done_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", "/proc/none")
     assert len(data.load(str(folder)).train) == 30
-
-
-def test_all_files_that_cannot_be_read_are_named_at_once(folder: Path) -> None:
-    for number in range(7):
-        (folder / "cat" / f"bad{number}.png").write_bytes(b"no image")
-    message = message_of(folder)
-    assert message.startswith(f"7 files of {folder} are no images: ")
-    assert message.count("bad") == 5
-    assert message.endswith("; and 2 more; replace or remove them")
 
 
 def test_what_file_managers_leave_is_passed_over(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_sigterm_writes_a_checkpoint_and_exits_with_its_code(
 ) -> None:
     result = ended(tmp_path, signal.SIGTERM, 50)
     assert result.returncode == 143
-    told = "terminated: stopped by SIGTERM; nothing half-written is left, and --resume goes on where it stopped"
+    told = "interrupted: ended by SIGTERM; nothing half-written is left, and --resume goes on where it stopped"
     assert result.stderr.splitlines()[-1] == told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz"]
     assert run(tmp_path, "--resume").returncode == 0

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 
 from keras_classics import train, weights
 from keras_classics.training.checkpoint import Checkpoint, State
@@ -35,7 +37,14 @@ def test_constructor_arguments_and_weights_reach_the_model(run: Path, tmp_path: 
     assert after["test_accuracy"] == before["test_accuracy"]
 
 
-def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result(
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_signals_leave_the_old_model_and_resuming_gives_the_uninterrupted_result(
+    number: signal.Signals,
+    code: int,
+    words: str,
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -48,12 +57,12 @@ def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result
 
     def save_then_interrupt(self: Checkpoint, model: keras.Model, state: State) -> None:
         save(self, model, state)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
-    assert train.main(arguments) == 130
+    assert train.main(arguments) == code
     error = capsys.readouterr().err
-    assert "stopped by Ctrl-C; nothing half-written is left, and --resume goes on" in error
+    assert f"{words}; nothing half-written is left, and --resume goes on" in error
     assert error.count("\n") == 1
     assert (tmp_path / "model.keras").read_text() == "an earlier model"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "model.keras"]
@@ -111,3 +120,20 @@ def test_devices_share_batches_of_any_size(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "keras_classics.train", *SMALL, "--epochs", "2", "--output", str(tmp_path)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert json.loads((tmp_path / "run.json").read_text())["test_accuracy"] > 0.5
+
+
+def test_images_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(6):
+            Image.fromarray(random.integers(0, 255, (16, 16), np.uint8)).save(tmp_path / f"photos/{name}/{index}.png")
+    (tmp_path / "photos" / "a" / "phone.heic").write_bytes(b"not for Pillow")
+    arguments = ["lenet5", "--data", str(tmp_path / "photos"), "--epochs", "1", "--output", str(tmp_path / "run")]
+    assert train.main(arguments) == 2
+    assert "or give --skip-unreadable" in capsys.readouterr().err
+    assert train.main([*arguments, "--skip-unreadable"]) == 0
+    assert capsys.readouterr().err.startswith(f"skipped: {tmp_path / 'photos/a/phone.heic'} cannot be read")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["skipped"] == 1
+    assert sum(run["images"].values()) == 12
