@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import keras
@@ -61,7 +62,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     Which images a step sees, and how they are changed, depends on `seed` and the step alone. So the
     batches can be read again, in any order and by several readers, as `tf.distribute` does, and a
-    training that goes on in the middle of an epoch sees what the unbroken one would have seen.
+    training that goes on in the middle of an epoch sees what the unbroken one would have seen. The
+    batch after the one that was asked for is read in the meantime: Keras reads ahead on TensorFlow alone.
 
     Attributes:
         steps: of one epoch.
@@ -84,11 +86,20 @@ class TrainingBatches(keras.utils.PyDataset):
         self.steps = len(part) // batch_size
         self.failure: Exception | None = None
         self._epoch = functools.lru_cache(maxsize=2)(self._drawn)  # readers ahead are in the next one
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._ahead: dict[int, Future[tuple[np.ndarray, Any]]] = {}
 
     def __len__(self) -> int:
         return self.epochs * self.steps - self.first
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        waiting = self._ahead.pop(index, None)
+        batch = waiting.result() if waiting else self._read(index)
+        if index + 1 < len(self):
+            self._ahead = {index + 1: self._reader.submit(self._read, index + 1)}
+        return batch
+
+    def _read(self, index: int) -> tuple[np.ndarray, Any]:
         epoch, step = divmod(self.first + index, self.steps)
         try:
             images, labels = self._epoch(epoch)[step]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -152,6 +153,8 @@ def _follow(model: keras.Model, left: TrainingBatches, follower: Follower) -> No
         except Exception:
             if left.failure is None:
                 raise
+    if follower.stopped:
+        gc.collect()  # TensorFlow complains on stderr if its reader of an unfinished dataset outlives Python
     if left.failure is not None:  # not as TensorFlow reports it, as an error of its own
         raise left.failure
     if follower.watch.found:
