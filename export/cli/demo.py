@@ -131,7 +131,7 @@ def photos(output: Path) -> tuple[keras.Model, Dataset]:
         layer.trainable = False
     normalization = kc.preprocessing_for("mobilenet_v2").normalization()
     model = keras.Sequential([keras.Input(network.input_shape[1:]), normalization, network], name="mobilenet_v2")
-    model.compile(keras.optimizers.Adam(PHOTO_LEARNING_RATE), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(PHOTO_LEARNING_RATE), "sparse_categorical_crossentropy")
     model.fit(dataset.train.images(), dataset.train.labels, epochs=PHOTO_EPOCHS, batch_size=20, verbose=0)
     model.save(output / "mobilenet_v2.keras")
     record = {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names}

@@ -52,6 +52,7 @@ def parser(prog: str = "python -m keras_classics.train") -> argparse.ArgumentPar
         choices=("bfloat16", "float16"),
         help="compute in 16 bits; bfloat16 if nothing follows",
     )
+    result.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     result.add_argument("--verbose", action="store_true", help="let the backend say what it has to say")
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import sys
 import time
 from dataclasses import asdict
@@ -31,6 +32,9 @@ def run(options: argparse.Namespace) -> None:
     if options.module:
         _import(options.module)
     output = options.output or Path("runs") / Path(options.model).stem
+    if options.dry_run:
+        _tell(options, output)
+        return
     with run_folder.reserved(output):
         _train(options, output)
 
@@ -76,6 +80,22 @@ def _train(options: argparse.Namespace, output: Path) -> None:
     )
     checkpoint.path.unlink()
     print(f"{test_accuracy:.2%} of {len(dataset.test)} test images; {output / 'model.keras'}")
+
+
+def _tell(options: argparse.Namespace, output: Path) -> None:
+    """Say what would be trained, on what, and how long it took last time."""
+    model, dataset = _model_and_data(options)
+    parts = ", ".join(f"{len(part):,} {name}" for name, part in dataset.parts.items())
+    steps = options.epochs * (len(dataset.train) // min(options.batch_size, len(dataset.train)))
+    print(f"model      {options.model}, {model.count_params():,} parameters, images {dataset.image_shape}")
+    print(f"data       {dataset.name}: {parts}; {len(dataset.class_names)} classes")
+    print(f"training   {options.epochs} epochs, {steps:,} steps of {options.batch_size} images")
+    print(f"output     {output}{', where a training stands' if (output / 'run.json').exists() else ''}")
+    try:
+        seconds = json.loads((output / "run.json").read_text(encoding="utf-8"))["seconds"]
+        print(f"last time  {seconds:.0f} s")
+    except (OSError, ValueError, KeyError, TypeError):
+        print("last time  not known: there is no run.json")
 
 
 def _import(module: str) -> None:
