@@ -7,10 +7,13 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUN := $(VENV)/bin/python
 STAMPS := .stamps
-PYTEST := $(RUN) -m pytest
+# Files of tests are divided among so many processes, each with a worker and trained models of its own: about 2 GiB.
+PROCESSES ?= 2
+PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist loadfile
+BACKENDS ?= tensorflow jax torch
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
-.PHONY: demo test test-slow test-backends benchmarks lint zoo clean .venv-tflite-runtime
+.PHONY: demo test attack test-slow test-backends benchmarks lint lock zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) -m keras_classics demo
@@ -21,10 +24,16 @@ test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 test-slow: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST) -m slow
 
+# PyTorch's threads would wait for one another where several processes have as many as there are cores.
 test-backends: $(STAMPS)/backends
-	for backend in tensorflow jax torch; do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
+	for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
+
+# Hostile files, faults, concurrency, names and boards: under three hours; the same seed goes on where it stopped.
+attack: $(STAMPS)/main
+	$(RUN) -m attack $(ATTACK)
 
 benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/build_time.py
@@ -44,6 +53,18 @@ lint: $(STAMPS)/main
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Every package with the hashes of all its files; needs uv. `.venv-locked` has these and nothing else.
+lock:
+	uv pip compile pyproject.toml --extra tensorflow --extra export --extra bench --extra dev --constraint constraints.txt \
+		--generate-hashes --python-version 3.11 --no-annotate --quiet --output-file requirements.lock \
+		--custom-compile-command 'make lock'
+	$(RUN) supply_chain.py
+
+.venv-locked: requirements.lock
+	$(PYTHON) -m venv $@
+	$(call into,$@,--no-deps --require-hashes --requirement $<) && $(call into,$@,--no-deps --no-build-isolation .) \
+		|| (rm -rf $@; exit 1)
 
 zoo: $(STAMPS)/main
 	$(RUN) -m keras_classics list
@@ -95,5 +116,5 @@ node_modules:
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe node_modules $(STAMPS) build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe .venv-locked node_modules $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

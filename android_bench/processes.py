@@ -1,10 +1,13 @@
-"""Child processes whose time and whose output are bounded: a board may print without end."""
+"""Child processes whose time, memory and output are bounded: a board may print, and a model ask, without end."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import selectors
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +15,8 @@ from collections.abc import Mapping, Sequence
 # the outputs of any model that runs on a phone.
 MOST_OUTPUT_BYTES = 256 * 1024 * 1024
 PART_BYTES = 65536
+# The share of what is free that a process may take: the rest of the machine must go on.
+MEMORY_SHARE = 0.9
 
 
 class OutputTooLongError(Exception):
@@ -23,6 +28,7 @@ def run(
     timeout: float,
     content: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    memory: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end.
 
@@ -31,6 +37,8 @@ def run(
         timeout: seconds after which it is killed.
         content: what it reads on its standard input.
         environment: its environment variables; None for ours.
+        memory: the most bytes of data that it may have, on Linux, where it can then write no file larger than
+            `MOST_OUTPUT_BYTES` either; None for no limit.
 
     Returns:
         What it printed and its exit code.
@@ -45,6 +53,8 @@ def run(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:
         try:
+            if memory is not None:
+                _limit(process.pid, memory)
             output, errors = _exchange(process, content, deadline)
             code = process.wait(max(0.0, deadline - time.monotonic()))
         except BaseException as error:
@@ -53,6 +63,16 @@ def run(
                 raise subprocess.TimeoutExpired(command, timeout) from None
             raise
     return subprocess.CompletedProcess(command, code, output, errors)
+
+
+def free_memory() -> int | None:
+    """Return how many bytes a process may have so that this machine goes on; None where that is not known."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            kilobytes = {line.split()[0]: int(line.split()[1]) for line in file}
+        return int(MEMORY_SHARE * 1024 * kilobytes["MemAvailable:"])
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
 
 
 def text(content: bytes) -> str:
@@ -64,6 +84,17 @@ def last_line(content: bytes, code: int) -> str:
     """Return the last line that is not blank, or the exit code in words where there is none."""
     lines = text(content).strip().splitlines()
     return lines[-1] if lines else f"exit code {code}"
+
+
+def _limit(process: int, memory: int) -> None:
+    if sys.platform != "linux":
+        return
+    bounds = {resource.RLIMIT_DATA: memory, resource.RLIMIT_FSIZE: MOST_OUTPUT_BYTES, resource.RLIMIT_CORE: 0}
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        for kind, most in bounds.items():
+            _, allowed = resource.prlimit(process, kind)
+            most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+            resource.prlimit(process, kind, (most, most))
 
 
 def _exchange(process: subprocess.Popen[bytes], content: bytes, deadline: float) -> tuple[bytes, bytes]:

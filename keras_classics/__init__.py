@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from keras_classics.training.losses import MaximumAPosteriori
     from keras_classics.vgg import VGG11, VGG13, VGG16, VGG19
+    from keras_classics.weights import save_weights
 
 __all__ = [
     "VGG11",
@@ -86,6 +87,7 @@ __all__ = [
     "preprocessing_for",
     "published_weights",
     "register_bridge",
+    "save_weights",
 ]
 
 _HOMES = {
@@ -107,6 +109,7 @@ _HOMES = {
     "model_cost": "cost",
     "preprocessing_for": "pretrained.imagenet",
     "published_weights": "pretrained.catalog",
+    "save_weights": "weights",
 }
 
 registration.with_keras()

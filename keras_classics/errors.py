@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import functools
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
+from types import FrameType
 from typing import Any, NoReturn
 
 
@@ -21,8 +25,16 @@ class GateError(Exception):
     """A result that was made, measured and refused. The message says which measure failed."""
 
 
-class Terminated(BaseException):  # as KeyboardInterrupt, which it resembles
-    """SIGTERM came and was obeyed. The message is one line, and may be empty."""
+class TerminationError(BaseException):
+    """A signal asked this process to end; raised so that everything cleans up after itself.
+
+    Args:
+        number: the signal's number.
+    """
+
+    def __init__(self, number: int, message: str = "nothing half-written is left") -> None:
+        super().__init__(number)
+        self.number, self.message = number, message
 
 
 class FailedPartError(RuntimeError):
@@ -90,6 +102,8 @@ def require(*modules: str) -> None:
             raise missing(module) or InputError(f"{module} is not installed; pip install it")
 
 
+# Other systems than Unix lack the second.
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 # What to do about each way in which a file system refuses.
 _MENDS = {
     errno.ENOSPC: "free some space there or choose another folder",
@@ -108,14 +122,14 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
     """Turn what `main` raises into one line on stderr and an exit code.
 
     0 success, 2 bad input or a file system that refuses, 3 a failed gate, 4 a part that failed, 130 Ctrl-C,
-    143 SIGTERM where it was awaited.
-    Anything else is a fault of ours that no part foresaw, and keeps its traceback.
+    143 SIGTERM, 129 SIGHUP. Anything else is a fault of ours that no part foresaw, and keeps its traceback.
     """
 
     @functools.wraps(main)
     def wrapped(*arguments: Any, **keywords: Any) -> int:
         try:
-            main(*arguments, **keywords)
+            with _signals_as_exceptions():
+                main(*arguments, **keywords)
         except InputError as error:
             return _complain("error", str(error), 2)
         except GateError as error:
@@ -124,8 +138,9 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
             return _complain("failed", str(error), 4)
         except KeyboardInterrupt as error:
             return _complain("interrupted", str(error) or "stopped by Ctrl-C; nothing half-written is left", 130)
-        except Terminated as error:
-            return _complain("terminated", str(error) or "stopped by SIGTERM; nothing half-written is left", 143)
+        except TerminationError as error:
+            name = signal.Signals(error.number).name
+            return _complain("interrupted", f"ended by {name}; {error.message}", 128 + error.number)
         except ModuleNotFoundError as error:
             mend = missing((error.name or "").partition(".")[0])
             if mend is None:
@@ -141,6 +156,32 @@ def command_line(main: Callable[..., None]) -> Callable[..., int]:
     return wrapped
 
 
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise TerminationError here; Python would end without cleaning up.
+
+    Only the main thread may set handlers. A signal that our parent lets us ignore stays ignored.
+    """
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Raise TerminationError once; cleaning up is then not interrupted by the same signal."""
+    signal.signal(number, signal.SIG_IGN)
+    raise TerminationError(number)
+
+
 def _complain(kind: str, message: str, code: int) -> int:
-    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line; control characters, which a file's name or content may hold, become U+FFFD."""
+    line = " ".join(message.split())
+    print(f"{kind}: {''.join(each if each.isprintable() else '�' for each in line)}", file=sys.stderr)
     return code

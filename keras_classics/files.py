@@ -12,8 +12,8 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty temporary file beside `path`, with its suffix; rename it to `path` on success.
+def replacing(path: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
+    """Yield an empty temporary file beside `path`, with its suffix or another; rename it to `path` on success.
 
     Its content is on the disk before its name is. Threads and processes, those of other containers
     on the volume included, have files of their own, and the last one to finish wins. On any
@@ -25,7 +25,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name has at most 255 bytes, which that of `path` may need for itself.
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{path.suffix}")
+    temporary = path.with_name(
+        f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{path.suffix if suffix is None else suffix}"
+    )
     _make(temporary)
     try:
         yield temporary

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import keras
 
+from keras_classics import files, weight_files
 from keras_classics.errors import InputError
-from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
-from keras_classics.pretrained.conversion import LayerNames, Names
+from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, state_dicts, whole_h5
+from keras_classics.pretrained.conversion import LayerNames
 
 # What ends in one of these is the path of a file, and the name of published weights otherwise.
-SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
+SUFFIXES = (".keras", ".weights.h5", ".h5", *state_dicts.SUFFIXES)
+MODEL_SUFFIXES = (".keras", ".h5")
+"""Of files that hold a whole model."""
 
 
 class FreshClassifierWarning(UserWarning):
@@ -24,40 +27,74 @@ class FreshClassifierWarning(UserWarning):
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Read a `.keras` file written under any backend, in safe mode.
+    """Read a `.keras` file written under any backend, in safe mode, or a whole model in `.h5`, without its code.
+
+    What it announces is compared with what it holds first (`keras_classics.weight_files`), so that a
+    small file cannot ask for much memory.
 
     Raises:
-        ValueError: the file is missing, truncated, not a `.keras` file, or uses a layer that is
-            not registered.
+        ValueError: the file is missing, truncated, damaged, no such file, asks for more weights than it holds, or uses
+            a layer that is not registered.
     """
     path = _existing(path)
+    if path.suffix == ".h5":
+        with _without_false_alarm():
+            return whole_h5.read(path)
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a whole .keras file; save the model again with model.save('….keras')")
     try:
+        weight_files.check_archive(path)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a Keras model ({error}); save it again with Keras 3") from error
+    try:
         with _without_false_alarm():
             return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # layers raise what they please on settings that do not fit
         raise InputError(
             f"{path} cannot be read as a Keras model ({_first_line(error)}); save it again with Keras 3, "
             "and register custom layers with keras.saving.register_keras_serializable"
         ) from error
 
 
+def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Write the weights of a model to a `.weights.h5` file, whole or not at all, with a SHA-256 in it.
+
+    Keras reads the file as its own. `weights=` checks the SHA-256 and refuses a file in which a
+    single bit has changed, which nothing tells of one that `model.save_weights` wrote.
+
+    Raises:
+        ValueError: the path does not end in `.weights.h5`, or the model has no weights yet.
+        OSError: the file cannot be written.
+    """
+    if not os.fspath(path).endswith(".weights.h5"):
+        raise InputError(f"{os.fspath(path)} is no name for weights; end it in .weights.h5")
+    if not model.weights:
+        raise InputError(f"{model.name} has no weights; build it before they are saved")
+    with files.replacing(path, ".weights.h5") as temporary:
+        model.save_weights(temporary)
+        weight_files.save_digest(temporary)
+
+
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], passed: catalog.Arguments, defaults: catalog.Arguments
+    architecture: str,
+    weights: str | os.PathLike[str],
+    passed: catalog.Arguments,
+    defaults: catalog.Arguments,
+    layer_names: LayerNames,
 ) -> tuple[Path, catalog.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
     Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
-    caller may not contradict. Other files of torchvision and keras.applications come with what all
-    that these publish of the architecture has in common, where the caller says nothing else.
+    caller may not contradict. Other files of PyTorch and keras.applications come with what all that is published of
+    the architecture has in common, or the file itself tells, where the caller says nothing else.
 
     Args:
         architecture: the registry's name.
-        weights: the name of published weights, or a file: `.keras`, `.weights.h5`, torchvision's
-            `.pth` or keras.applications' `.h5`.
+        weights: the name of published weights, or a file: `.keras`, `.weights.h5`, a PyTorch state dict or
+            checkpoint (`state_dicts.SUFFIXES`), or keras.applications' `.h5`.
         passed: the arguments that the caller passed, by name.
         defaults: those of the constructor.
+        layer_names: what publishers call the architecture's layers.
 
     Raises:
         ValueError: there are no such weights, they need other arguments, or cannot be fetched.
@@ -68,6 +105,8 @@ def resolve(
     path = _existing(weights)
     publisher = _publisher(path)
     conventions = catalog.conventions(architecture, publisher) if publisher else {}
+    if publisher == "torchvision" and layer_names.pytorch_arguments:
+        conventions = layer_names.pytorch_arguments(state_dicts.read(path))
     return path, {**conventions, **passed}
 
 
@@ -97,20 +136,28 @@ def load(
     publisher = _publisher(path)
     fresh = False
     if publisher == "torchvision":
-        names = _names(layer_names, model, architecture, publisher)
-        fresh = conversion.from_torchvision(model, names, torch_files.read(path), fresh_classifier)
+        state = state_dicts.read(path)
+        normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+        names = layer_names.of_state_dict(state, normalized)
+        if names is None:
+            raise _unpublished("PyTorch", architecture)
+        fresh = conversion.from_torchvision(model, names, state, fresh_classifier)
     elif publisher == "keras.applications":
-        names = _names(layer_names, model, architecture, publisher)
+        if layer_names.keras_applications is None:
+            raise _unpublished(publisher, architecture)
+        names = layer_names.keras_applications()
+        _check_weights(path, model)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
         fresh = conversion.from_keras_applications(model, names, tensors, fresh_classifier)
     elif path.suffix == ".keras":
         fresh = _copy(load_model(path), model, path, fresh_classifier)
     else:
+        _check_weights(path, model)
         try:
             with _without_false_alarm():
                 model.load_weights(path)
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, TypeError, OSError, LookupError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
     if fresh:
         warnings.warn(
@@ -121,23 +168,33 @@ def load(
         )
 
 
-def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publisher: catalog.Publisher) -> Names:
-    """What `publisher` calls the layers of `model`. Raises ValueError where it has no such network."""
-    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
-    if publisher == "keras.applications":
-        names = layer_names.keras_applications
-    elif normalized and layer_names.torchvision_batch_norm:
-        names = layer_names.torchvision_batch_norm
-    else:
-        names = layer_names.torchvision
-    if names is None:
-        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
-    return names()
+def _unpublished(publisher: str, architecture: str) -> InputError:
+    return InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
+
+
+def _check_weights(path: Path, model: keras.Model) -> None:
+    try:
+        weight_files.check_weights(path)
+    except ValueError as error:
+        raise InputError(f"{path} does not fit {model.name} ({error}); save or fetch it again") from error
+
+
+def publisher_of(architecture: str, weights: str) -> catalog.Publisher | None:
+    """Who published weights of these, a name or a file, or gave the file its form; None for our own files.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+    if not weights.endswith(SUFFIXES):
+        return catalog.named(architecture, weights)[0].publisher
+    publisher = _publisher(_existing(weights))
+    theirs = {checkpoint.publisher for checkpoint in catalog.published_weights(architecture)}
+    return publisher if publisher in theirs else None
 
 
 def _publisher(path: Path) -> catalog.Publisher | None:
     """Whose file this is; None for one of ours."""
-    if path.suffix == ".pth":
+    if path.name.endswith(state_dicts.SUFFIXES):
         return "torchvision"
     if path.name.endswith(".weights.h5"):
         return "keras.applications" if applications.wrote(path) else None

@@ -1,4 +1,4 @@
-"""This machine: every job is a child process."""
+"""This machine: every job is a child process with limits, for a file may ask for anything."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def _machine(folder: Path) -> Machine:
 
 def _call(command: Sequence[str], timeout: float, what: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        return processes.run(command, timeout, environment={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return processes.run(command, timeout, environment=environment, memory=processes.free_memory())
     except subprocess.TimeoutExpired:
         raise InputError(
             f"{what} took longer than {timeout:.0f} s; ask for fewer --runs or a longer --timeout"

@@ -157,7 +157,7 @@ class SshTarget(RemoteTarget):
         return self._probe.temporary
 
     def _hang_up(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, OutputTooLongError):
             processes.run([*self._ssh, "-O", "exit", self._host], remote.CLEANUP_TIMEOUT)
 
     def _upload(self, source: Path, remote: str, timeout: float) -> subprocess.CompletedProcess[bytes]:

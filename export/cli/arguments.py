@@ -118,6 +118,9 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     )
     source.add_argument("--seed", type=int, default=0, metavar="N")
     source.add_argument("--input-shape", type=_positive, nargs=3, metavar=("H", "W", "C"))
+    source.add_argument(
+        "--streaming", action="store_true", help="one step of a model of sequences, whose states go in and come out"
+    )
     source.add_argument("--classes", type=_positive, metavar="N")
     source.add_argument(
         "--import", dest="import_module", metavar="MODULE", help="a module that registers custom layers"

@@ -36,7 +36,7 @@ from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
 from keras_classics.pretrained.imagenet import CLASSES, imagenet_classes
-from keras_classics.weights import FreshClassifierWarning
+from keras_classics.weights import MODEL_SUFFIXES, FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
@@ -83,7 +83,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
         input_range = _published_range(chosen)
     if chosen.input_range:
         input_range = InputRange.parse(chosen.input_range)
-    input_range = input_range or _found_range(chosen, model, dataset)
+    input_range = input_range or (None if chosen.streaming else _found_range(chosen, model, dataset))
     _check_destination(chosen, input_range)
     random_weights = named and chosen.weights == "random"
     options = Options(
@@ -96,6 +96,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
         keep_float=chosen.keep_float,
         logits=chosen.logits,
         metric=chosen.metric,
+        input_shape=chosen.input_shape if chosen.streaming else None,
+        streaming=chosen.streaming,
         input_range=input_range.limits if input_range else None,
         normalization=input_range,
         class_names=_class_names(chosen, model, dataset, None if named else path),
@@ -160,7 +162,7 @@ def _checked(chosen: argparse.Namespace) -> tuple[Path, bool]:
         import_module_of_user(chosen.import_module)
     path = Path(chosen.model)
     chosen.io = _io(chosen)
-    named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
+    named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
     refuse_contradictions(chosen, flag)
     if chosen.metric:
         check_name(chosen.metric)
@@ -172,7 +174,7 @@ def import_module_of_user(name: str) -> None:
     """Import what registers custom layers. Raises InputError where it cannot be."""
     try:
         importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 
@@ -211,6 +213,11 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
         registry.entry(chosen.model)
     elif chosen.weights is not None:
         raise InputError("--weights goes with a model's name; a .keras file has its own")
+    if chosen.streaming and (named or chosen.data or Path(chosen.calibration or "any.npz").suffix not in ARRAY_FILES):
+        raise InputError(
+            "--streaming takes a .keras file of a model of sequences, and these by --calibration FILE.npz; leave out "
+            "--data and models by name"
+        )
     if chosen.data and chosen.calibration:
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if chosen.distill and not chosen.qat:
@@ -234,7 +241,10 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
 def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     if chosen.classes:
         raise InputError("--classes goes with a model's name; a .keras file has its own")
-    model = with_fixed_shapes(given_model(path), chosen.input_shape)
+    model = given_model(path)
+    if chosen.streaming:  # whose number of steps may be open
+        return model, None
+    model = with_fixed_shapes(model, chosen.input_shape)
     dataset = data.load(chosen.data, _image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,15 +36,23 @@ def read_arrays(path: Path) -> Any:
                     _check(member, entry.file_size, f"{path} ({entry.filename})")
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a whole NumPy file of plain arrays; save it again") from error
+    except InputError:
+        raise
     except MemoryError as error:
         raise InputError(f"{path} holds more than the memory of this machine; save fewer samples") from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # the second comes of offsets that lead out of the file
+            raise
+        raise _damaged(path) from error
+    except Exception as error:  # NumPy reads a header as Python's tokens, and raises what their reader does
+        raise _damaged(path) from error
     if not found:
         raise InputError(f"{path} holds no arrays; save some with numpy.savez")
     return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is not a whole NumPy file of plain arrays; save it again")
 
 
 def _check(file: IO[bytes], size: int, name: str) -> None:

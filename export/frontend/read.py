@@ -19,6 +19,9 @@ from keras_classics.graph import Call, Expansion, Tensor, Walk, walk
 
 __all__ = ["lowerings", "openings", "read_graph"]
 
+LARGEST_WEIGHT = float(np.sqrt(np.finfo(np.float32).max))
+"""Of a kernel: its square is the largest number that float32 holds."""
+
 
 def read_graph(model: keras.Model, input_shape: Any = None) -> Graph:
     """Read a model: functional and Sequential ones, and any other whose input shapes are known.
@@ -52,7 +55,7 @@ def read_graph(model: keras.Model, input_shape: Any = None) -> Graph:
         names.update((tensor.number, name) for tensor, name in zip(call.outputs, found, strict=True))
     graph = build.finish([names[tensor.number] for tensor in walked.outputs])
     _take_as_numbers(graph)
-    graph.input_names, graph.output_names = _user_names(model)
+    graph.input_names, graph.output_names = user_names(model)
     check_finite(graph)
     return graph
 
@@ -67,7 +70,7 @@ def _take_as_numbers(graph: Graph) -> None:
                 graph.remove(reader)
 
 
-def _user_names(model: keras.Model) -> tuple[list[str], list[str]]:
+def user_names(model: keras.Model) -> tuple[list[str], list[str]]:
     """What inputs and outputs are called in dicts of them, or else by Keras; all different."""
     inputs = [each.name for each in model.inputs]
     if isinstance(model, keras.Sequential):
@@ -86,7 +89,10 @@ def _named(structure: Any, by_keras: Sequence[str]) -> list[str]:
 
 
 def check_finite(graph: Graph) -> None:
-    """Raise InputError, naming the layer, where a weight is infinite or not a number: the converter crashes on some."""
+    """Raise InputError, naming the layer, where a weight is not finite or so large that products of it soon are not.
+
+    The converter crashes on some of these.
+    """
     for operation in graph.operations.values():
         for role, array in operation.weights.items():
             if not np.isfinite(array).all():
@@ -94,6 +100,12 @@ def check_finite(graph: Graph) -> None:
                     f"layer {operation.name!r} has values in its {role} that are not finite; "
                     "train the model again with a lower learning rate, or load weights that are whole"
                 )
+        kernel = operation.weights.get("kernel", np.zeros(1))
+        if (greatest := float(np.abs(kernel).max(initial=0))) > LARGEST_WEIGHT:
+            raise InputError(
+                f"layer {operation.name!r} has values up to {greatest:.2g} in its kernel, whose products overflow; "
+                "train the model again with a lower learning rate, or load weights that are whole"
+            )
 
 
 def _needed(walked: Walk) -> Sequence[Call]:

@@ -9,7 +9,7 @@ import numpy as np
 from export.client import Worker
 from export.data.samples import InputRanges, limits_of
 from export.ir.graph import Graph
-from export.quantization.scales import Ranges, feeds_output, of_one_scale, quantized_tensors, runnable
+from export.quantization.scales import Ranges, check_biases, feeds_output, of_one_scale, quantized_tensors, runnable
 from export.worker.protocol import Observe
 
 
@@ -26,6 +26,9 @@ def calibrations(
     cannot widen; "extremes" takes the least and the greatest value of all, which cuts nothing off. Outputs
     have these always, since clipped logits tie; the input has the range that its preprocessing defines,
     if it is known.
+
+    Raises:
+        InputError: a bias is too large for a layer in 8 bits.
     """
     names = quantized_tensors(graph, keep_float)
     observed = worker.run(Observe(graph, names, list(samples)))
@@ -44,6 +47,7 @@ def calibrations(
             extremes[name] = _with_zero(low[index].min(), high[index].max())
             if operation.kind == "input" or feeds_output(graph, name):
                 means[name] = extremes[name]
+    check_biases(graph, _shared(graph, extremes, keep_float), keep_float)
     return {
         name: runnable(graph, _shared(graph, ranges, keep_float), keep_float)
         for name, ranges in (("mean", means), ("extremes", extremes))
@@ -57,9 +61,15 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
 
 
 def _shared(graph: Graph, ranges: Ranges, keep_float: Collection[str]) -> Ranges:
-    """Give tensors that must have one scale the union of their ranges, so that nothing is requantized."""
+    """Give tensors that must have one scale the union of their ranges, so that nothing is requantized.
+
+    An input that is what an operation gave at the step before has the range that TFLite prescribes for that.
+    """
     union: dict[str, tuple[float, float]] = {}
     for names in of_one_scale(graph, ranges, keep_float):
         members = [ranges[name] for name in names]
+        if all(graph.operations[name].kind == "input" or graph.operations[name].traits.fixed_range for name in names):
+            prescribed = [limits for name in names if (limits := graph.operations[name].traits.fixed_range)]
+            members = prescribed or members
         union |= dict.fromkeys(names, (min(low for low, _ in members), max(high for _, high in members)))
     return union

@@ -54,7 +54,12 @@ def load(
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    return image_folder.load(Path(name).expanduser(), image_shape, default_size, skip_unreadable)
+    return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size, skip_unreadable)
+
+
+def is_embedded(name: str) -> bool:
+    """Whether a dataset has small grayscale images of one size, as MNIST."""
+    return name in EMBEDDED
 
 
 def _checked(shape: Shape) -> Shape:

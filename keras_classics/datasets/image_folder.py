@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_classics.datasets.augment import Augmentation
+from keras_classics.datasets.folder_index import FolderIndex, Found
 from keras_classics.datasets.parts import Dataset, Part, Shape
 from keras_classics.errors import InputError
 
@@ -24,6 +25,12 @@ SUFFIXES = {".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pgm", ".png", "
 LEFT_BESIDE = "__MACOSX"
 MOST_NAMED = 10
 """A message names so many of the images that cannot be read, and counts the rest."""
+# Pillow's names of the formats that they may hold. It knows others for which it starts programs, such as PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Of these, further pictures in one file are frames or pages; those in a JPEG belong to the photo, as a preview does.
+SEVERAL_PICTURES = ("GIF", "PNG", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 27
+"""Height times width. A few kilobytes can announce, and a compressed image hold, any number of pixels."""
 # The part that a folder of each name holds.
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
@@ -31,6 +38,7 @@ HELD_OUT_SHARES = {"test": 1 / 10, "validation": 1 / 9, "calibration": 1 / 16}
 
 PHOTO_AUGMENTATION = Augmentation(rotation_degrees=5, shift=0.05, zoom=0.1, horizontal_flip=True, fill="nearest")
 """Photos are turned and moved a little and mirrored left to right."""
+
 
 DEFAULT_SIZE = 224
 """Height and width, in pixels, of images that differ in size, as in most of the papers."""
@@ -57,8 +65,10 @@ class FileImages:
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, uint8 (n, height, width, channels)."""
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        for image, index in zip(images, indices, strict=True):
-            image[...] = decode(self.files[index].path, self.image_shape)
+        paths = [self.files[index].path for index in indices]
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+            for image, pixels in zip(images, pool.map(lambda path: decode(path, self.image_shape), paths), strict=True):
+                image[...] = pixels
         return images
 
     def digest(self) -> str:
@@ -71,7 +81,8 @@ def load(
 ) -> Dataset:
     """Read the class folders under `root`; see `keras_classics.datasets.data.load`.
 
-    Every image is decoded once, so that a damaged one is found before training and not in it.
+    Every image is decoded once, so that a damaged one is found before training and not in it, and
+    then again only if it has changed (see `folder_index`).
     Without `train/` and `test/`, a tenth of each class goes to each of validation and test by the
     rank of the content's hash: the same folder always gives the same parts, wherever it lies. An
     image that occurs more than once, under whatever name, lands in one part.
@@ -152,10 +163,13 @@ def _attempted(read: Callable[[Path], T]) -> Callable[[Path], T | InputError]:
 def decode(path: Path | BinaryIO, shape: Shape) -> np.ndarray:
     """One image file as uint8 (height, width, channels): shorter side resized, centre cropped.
 
+    JPEG files much larger than that are decoded at the half, quarter or eighth of their size that is
+    still as large.
+
     Raises:
         ValueError: the file, which the message names, is damaged or not an image.
     """
-    return fitted(_read(path), shape)
+    return fitted(_read(path, max(shape[:2])), shape)
 
 
 def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
@@ -165,14 +179,31 @@ def fitted(image: Image.Image, shape: Shape) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
-def _read(path: Path | BinaryIO) -> Image.Image:
-    """The whole image, upright, with 8 bits a channel."""
+def _read(path: Path | BinaryIO, least_side: int | None = None) -> Image.Image:
+    """The whole image, upright, with 8 bits a channel; a JPEG at a smaller scale, both sides at least `least_side`."""
     try:
-        with Image.open(path) as image:
+        if isinstance(path, Path) and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is not a file")
+        with Image.open(path, formats=FORMATS) as image:
+            _check(image)
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
             return _eight_bit(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{path} cannot be read as an image (it is none of {kinds}); replace or remove it") from error
     except Exception as error:  # each of Pillow's decoders has its own
         reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse what is no single picture, or would fill the memory, by what its header says."""
+    height, width = image.height, image.width
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"{height}×{width} are more than {MOST_PIXELS:,} pixels")
+    if image.format in SEVERAL_PICTURES and getattr(image, "n_frames", 1) > 1:
+        raise ValueError("it holds several pictures, frames or pages")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -224,16 +255,29 @@ def _read_classes(root: Path, class_names: tuple[str, ...], faults: list[InputEr
         if not images:
             raise InputError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder")
         jobs += [(path, class_names.index(folder.name)) for path in images]
+    index = FolderIndex(root)
+
+    def inspect(job: tuple[Path, int]) -> ImageFile | InputError:
+        path, label = job
+        try:
+            if (found := index.find(path)) is None:
+                found = _inspect(path)
+                index.add(path, found)
+        except InputError as error:
+            return error
+        return ImageFile(path, label, found.digest, found.size, found.grayscale)
+
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda job: _attempted(lambda path: _inspect(path, job[1]))(job[0]), jobs))
+        found = list(pool.map(inspect, jobs))
+    index.write()
     faults += [each for each in found if isinstance(each, InputError)]
     return [each for each in found if isinstance(each, ImageFile)]
 
 
-def _inspect(path: Path, label: int) -> ImageFile:
+def _inspect(path: Path) -> Found:
     image = _read(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ImageFile(path, label, digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
+    return Found(digest, (image.height, image.width), image.mode in ("1", "L", "LA"))
 
 
 def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, default_size: int | None) -> Shape:

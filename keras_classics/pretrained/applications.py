@@ -79,7 +79,7 @@ def wrote(path: Path) -> bool:
         with h5py.File(path) as file:
             layers = file.get("layers", {})
             return any(layer["vars"].attrs.get("name") in FIRST_LAYERS for layer in layers.values())
-    except (OSError, KeyError, AttributeError, TypeError, RuntimeError):
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError):
         return False
 
 

@@ -25,12 +25,32 @@ class LayerNames:
 
     The dicts hold every layer that some form of the architecture has; a model may lack some of them.
     `torchvision_batch_norm` is for networks that torchvision numbers otherwise with batch
-    normalization than without.
+    normalization than without. `pytorch` has the names that other code, or older code of torchvision's,
+    gives them; `pytorch_arguments` are those of our constructor that the names of the tensors in a file tell.
     """
 
     torchvision: Callable[[], Names] | None = None
     torchvision_batch_norm: Callable[[], Names] | None = None
+    pytorch: tuple[Callable[[], Names], ...] = ()
+    pytorch_arguments: Callable[[Iterable[str]], dict[str, Any]] | None = None
     keras_applications: Callable[[], Names] | None = None
+
+    @property
+    def of_pytorch(self) -> bool:
+        """Whether a PyTorch network of it is known."""
+        return bool(self.torchvision or self.pytorch)
+
+    def of_state_dict(self, tensors: Iterable[str], normalized: bool) -> Names | None:
+        """Those of the candidates that most of the tensors go by; None where there are none.
+
+        Args:
+            tensors: their names.
+            normalized: whether the model has batch normalization.
+        """
+        numbered = self.torchvision_batch_norm if normalized else None
+        candidates = [names() for names in (numbered or self.torchvision, *self.pytorch) if names]
+        layers_of_file = {name.rpartition(".")[0] for name in tensors}
+        return max(candidates, key=lambda names: len(layers_of_file & set(names.values())), default=None)
 
 
 def normalized_pair(ours: str, convolution: str, norm: str) -> Names:

@@ -24,7 +24,7 @@ def fetch(checkpoint: Checkpoint) -> Path:
     Raises:
         ValueError: it cannot be downloaded, or is not what its publisher, or the record, says.
     """
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser() / "models" / checkpoint.file_name
+    path = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models" / checkpoint.file_name
     record = path.with_name(f"{path.name}.sha256")
     if not path.exists():
         if carried := installed.find(checkpoint):

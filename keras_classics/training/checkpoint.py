@@ -67,7 +67,7 @@ class Checkpoint:
         Raises:
             ValueError: it is damaged, or was written under other settings.
         """
-        return self.path.exists() and self._read()[0]["phase"] == self.phase
+        return self.path.exists() and self._read(all_arrays=False)[0]["phase"] == self.phase
 
     def restore(self, model: keras.Model) -> State:
         """Set the variables of a compiled model, and tell all else.
@@ -82,11 +82,12 @@ class Checkpoint:
         metrics, best, random = (_numbered(arrays, kind) for kind in ("metric", "best", "random"))
         return State(told["history"], told["position"], metrics, best, random)
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _read(self, all_arrays: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         try:
             with np.load(self.path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            told: dict[str, Any] = json.loads(str(arrays.pop("told")))
+                told: dict[str, Any] = json.loads(str(archive["told"]))
+                names = [name for name in archive.files if all_arrays and name != "told"]
+                arrays = {name: archive[name] for name in names}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path} is not a whole checkpoint ({error}); remove it and train anew") from error
         require_same(self.path, told["settings"], self.settings)

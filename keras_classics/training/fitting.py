@@ -16,8 +16,8 @@ from keras_classics.layers import EuclideanRadialBasisFunction
 from keras_classics.training import devices
 from keras_classics.training.batches import Changes, TrainingBatches
 from keras_classics.training.checkpoint import Checkpoint, History, State
-from keras_classics.training.defaults import BATCH_NORM_LEARNING_RATE, BATCH_SIZE, LEARNING_RATE
-from keras_classics.training.following import CHECKPOINT_MINUTES, Follower, empty_history
+from keras_classics.training.defaults import BATCH_NORM_LEARNING_RATE, BATCH_SIZE, CHECKPOINT_MINUTES, LEARNING_RATE
+from keras_classics.training.following import Follower, empty_history
 from keras_classics.training.losses import MaximumAPosteriori
 from keras_classics.training.optimizers import LayerwiseAdamW
 from keras_classics.training.progress import TrainingProgress
@@ -98,10 +98,11 @@ def fit(
     Raises:
         ValueError: model, dataset and arguments do not go together, or the loss became infinite.
         FailedPartError: fewer steps were made than planned.
-        KeyboardInterrupt, Terminated: Ctrl-C or SIGTERM came; the batch at hand was finished.
+        KeyboardInterrupt: Ctrl-C came; the batch at hand was finished.
+        TerminationError: the same of SIGTERM, where the program has a handler of it.
     """
     learning_rate = default_learning_rate(model) if learning_rate is None else learning_rate
-    _check(model, dataset, epochs, batch_size, learning_rate)
+    _check(model, dataset, epochs, batch_size, learning_rate, patience)
     batch_size = devices.shareable(min(batch_size, len(dataset.train)))
     steps = len(dataset.train) // batch_size if batch_size else 0
     if steps == 0:
@@ -110,11 +111,10 @@ def fit(
     with devices.mixed_precision(model, mixed_precision):
         compile_for_training(model, epochs * steps, learning_rate, layer_rates)
         state = State({name: list(values) for name, values in (earlier or empty_history()).items()})
-        if checkpoint and checkpoint.path.exists():
-            if resume:
-                state = checkpoint.restore(model)
-            else:
-                checkpoint.path.unlink()
+        if checkpoint and resume and checkpoint.is_of_this_phase():
+            state = checkpoint.restore(model)
+        elif checkpoint and not resume and earlier is None:
+            checkpoint.path.unlink(missing_ok=True)
         heads = len(model.outputs)
         left = TrainingBatches(dataset.train, batch_size, seed, changes, epochs, state.position, heads)
         if len(left):
@@ -168,8 +168,7 @@ def _follow(model: keras.Model, left: TrainingBatches, follower: Follower) -> No
             f"{made} of {planned} planned steps were made, so batches were lost; report this with the backend, "
             "its version and its devices"
         )
-    if follower.interruption.came:
-        raise follower.interruption.error()
+    follower.interruption.raise_if_came()
 
 
 def default_learning_rate(model: keras.Model) -> float:
@@ -221,9 +220,16 @@ def _loss(model: keras.Model) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model))
 
 
-def _check(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, learning_rate: float) -> None:
-    for name, value in (("epochs", epochs), ("batch size", batch_size)):
-        if value < 1:
+def _check(
+    model: keras.Model,
+    dataset: Dataset,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int | None,
+) -> None:
+    for name, value in (("epochs", epochs), ("batch size", batch_size), ("early stopping", patience)):
+        if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it takes a whole number of at least 1")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning rate is {learning_rate}; it takes a number above 0")

@@ -18,9 +18,6 @@ from keras_classics.training.progress import TrainingProgress
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 """The columns of a history, each with one number an epoch."""
 
-CHECKPOINT_MINUTES = 10.0
-"""A checkpoint is written after each epoch, and when the last one is older than this."""
-
 
 class LossWatch(keras.callbacks.Callback):
     """Remembers the first step after which the mean loss of the epoch was infinite or no number.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,10 +32,17 @@ class LayerwiseAdamW(keras.optimizers.Adam):
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.decay_share, self.rates = weight_decay, dict(rates or {})
+        self.factors: list[float] = []
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Make the moments of these variables."""
+        if not self.built:
+            self.factors = [self.rates.get(variable.path, 1.0) for variable in variables]
+        super().build(variables)
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """Take one step for one variable."""
-        rate = learning_rate * self.rates.get(variable.path, 1.0)
+        rate = learning_rate * self.factors[self._get_variable_index(variable)]  # TensorFlow's variables have no path
         decayed = keras.ops.cast(rate, variable.dtype) * keras.ops.cast(self.decay_share, variable.dtype)
         self.assign_sub(variable, variable * decayed)
         super().update_step(gradient, variable, rate)

@@ -208,3 +208,16 @@ def test_a_board_that_does_not_tell_what_it_has(
     python.chmod(0o755)
     assert run(models / "int8.tflite", *FEW, "--remote-python", python) == 2
     assert "name its Python with --remote-python" in complaint()
+
+
+def test_a_board_that_floods_even_the_end_of_the_connection(
+    board: TestBoard, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, complaint: Complaint
+) -> None:
+    """`make attack` found that ssh's last words were read without a limit that anybody expected."""
+    monkeypatch.setattr(processes, "MOST_OUTPUT_BYTES", 1_000_000)
+    flood = tmp_path / "ssh"
+    flood.write_text("#!/bin/sh\nexec yes\n")
+    flood.chmod(0o755)
+    monkeypatch.setenv("ANDROID_BENCH_SSH", str(flood))
+    assert run(models / "int8.tflite", *FEW) == 2
+    assert "printed more than 1 MB" in complaint()

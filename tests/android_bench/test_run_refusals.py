@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from android_bench import results
+from android_bench import processes, results
 from android_bench.commands import refuse_disturbance
 from android_bench.errors import InputError, RefusedError
 from android_bench.jobs import Configuration, Job, Measurement
@@ -201,3 +201,31 @@ def test_a_device_that_goes_away_leaves_the_rows_before_it(models: Path, tmp_pat
     with pytest.raises(InputError, match="device offline"):
         measured(Device(vanish), models, tmp_path)
     assert len(results.read(tmp_path / "results.jsonl")) == 1
+
+
+def test_a_model_that_asks_for_more_memory_than_there_is_ends_its_own_process_only(
+    models: Path,
+    tmp_path: Path,
+    run: Callable[..., int],
+    complaint: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    monkeypatch.setattr(processes, "free_memory", lambda: 2**30)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((models / "float32.tflite").read_bytes(), 0))
+    graph = model.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shape = [1, 12_000, 12_000, 3]
+    builder = flatbuffers.Builder(2**20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "vast.tflite").write_bytes(bytes(builder.Output()))
+    assert run(tmp_path / "vast.tflite", "--output", tmp_path / "results.jsonl") == 2
+    assert "vast.tflite" in complaint()
+
+
+def test_what_is_free_here_is_the_limit() -> None:
+    free = processes.free_memory()
+    assert free is not None
+    told = "print(*(resource.getrlimit(each)[0] for each in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)))"
+    done = processes.run([sys.executable, "-c", f"import resource; input(); {told}"], 60, b"\n", memory=free)
+    assert done.stdout.split() == [str(free).encode(), str(processes.MOST_OUTPUT_BYTES).encode()]

@@ -49,6 +49,33 @@ def test_here(models: Path, tmp_path: Path, number: signal.Signals, code: int) -
     assert not output.exists() or results.read(output) == []
 
 
+def child_of(number: int) -> int | None:
+    """Return a process that the process started and that is there."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == number and fields[0] != "Z":
+            return int(path.parent.name)
+    return None
+
+
+@pytest.mark.parametrize("runtime", ["litert", "native"])
+def test_a_runner_ends_with_the_run_that_was_killed(models: Path, tmp_path: Path, runtime: str) -> None:
+    folder = tmp_path / "tmp"
+    words = [models / "int8.tflite", "--output", tmp_path / "results.jsonl", "--runtime", runtime]
+    process = start(words, folder)
+    while not list(folder.rglob("output.bin")) or not list(folder.glob("*/*.input")):
+        assert process.poll() is None
+    runner = child_of(process.pid)
+    assert runner is not None
+    process.kill()
+    process.communicate()
+    while is_running(runner):  # the kernel takes a moment; the measurement itself would take ten minutes
+        pass
+
+
 @pytest.mark.skipif(bool(missing_board_tools()), reason=f"the test board needs {', '.join(missing_board_tools())}")
 @pytest.mark.parametrize("keep", [[], ["--keep-files"]])
 def test_on_a_board(models: Path, tmp_path: Path, keep: list[str]) -> None:

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <glob.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -672,6 +674,7 @@ static void print_acceleration(Model *model, size_t nodes) {
 }
 
 int main(int count, char **words) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody waits for the result once the parent has gone */
   Arguments arguments = parse(count, words);
   if (arguments.restricted && sched_setaffinity(0, sizeof arguments.cpus, &arguments.cpus))
     fail("cpus", "%s", strerror(errno));

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
+import signal
 import sys
 from typing import Any
 
 from android_bench.runners.python import machine, measurement
 from android_bench.runners.python.errors import RunnerError
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2): the signal that a process gets when the one that started it ends
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,6 +48,7 @@ def main(words: list[str]) -> int:
     Args:
         words: the arguments of `parser`, or only `--describe` for what this machine is.
     """
+    _end_with_parent()
     if words == ["--describe"]:
         print(json.dumps({"device": machine.device(), "emulated": machine.emulated()}))
         return 0
@@ -50,6 +56,12 @@ def main(words: list[str]) -> int:
     # Runtimes write to stdout as they please, so the document starts a line of its own.
     print("\n" + json.dumps(document))
     return 1 if "error" in document else 0
+
+
+def _end_with_parent() -> None:
+    """Let this process end at once when the one that started it does, where Linux is asked for that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -282,6 +282,7 @@ BAD = {
     "other order of classes": (lambda p, m: [turned(m), "--data", "mnist"], "trained on the classes 9, 8, 7, 6, 5"),
     "metric": (lambda p, m: ["lenet5", "--metric", "acuracy"], "metric 'acuracy' is not known; it takes accuracy, "),
     "import": (lambda p, m: [m, "--import", "no_such_module"], "no_such_module"),
+    "import of no name": (lambda p, m: [m, "--import", ".'"], "--import .': the 'package' argument is required"),
     "weights for a file": (lambda p, m: [m, "--weights", "random"], "--weights goes with a model's name"),
     "output is a file": (lambda p, m: [m, "--output", file_there(p / "out")], "a file stands where a folder is needed"),
 }
@@ -350,18 +351,40 @@ def test_a_full_disk_leaves_nothing_half_written(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_ctrl_c_during_training_is_exit_code_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_during_training_leave_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "export.tflite", "lenet5", "--epochs", "500", "--output", str(tmp_path)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline()  # the first epoch has ended
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert err.decode().strip().splitlines()[-1].startswith("interrupted: ")
     assert b"Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_during_an_export_leaves_no_file_and_no_folder(model_file: Path, tmp_path: Path) -> None:
+    """It comes when the new file's temporary name is there, with a worker and its folder beside it."""
+    (temporary := tmp_path / "temporary").mkdir()
+    output = tmp_path / "output"
+    program = (
+        "import os, signal, sys; from export import pipeline; from export.tflite import main\n"
+        "convert = pipeline.convert_and_verify\n"
+        "def ended(run, candidate, file, *rest):\n"
+        "    assert file.exists() and '.partial' in file.name\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return convert(run, candidate, file, *rest)\n"
+        "pipeline.convert_and_verify = ended\n"
+        f"sys.exit(main([{str(model_file)!r}, '--output', {str(output)!r}]))"
+    )
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert process.returncode == 143, process.stderr
+    assert process.stderr.strip().splitlines()[-1] == "interrupted: ended by SIGTERM; nothing half-written is left"
+    assert [*output.iterdir(), *temporary.iterdir()] == []
 
 
 def test_folders_named_export_where_the_user_stands_do_no_harm(model_file: Path, tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "empty archive": ("a.npz", lambda path: np.savez(path), "holds no arrays"),
     "another file": ("a.npz", lambda path: path.write_text("no zip"), "not a whole NumPy file"),
     "nothing": ("a.npy", lambda path: path.write_bytes(b""), "not a whole NumPy file"),
+    "broken header": (
+        "a.npy",
+        lambda path: (np.save(path, ARRAY), path.write_bytes(path.read_bytes().replace(b"), }", b" (}}"))),
+        "not a whole NumPy file",
+    ),
+    "offset before the file": (
+        "a.npz",
+        lambda path: (np.savez(path, a=ARRAY), path.write_bytes(path.read_bytes()[64:])),
+        "not a whole NumPy file",
+    ),
     "structured": ("a.npy", lambda path: np.save(path, np.zeros(2, [("é", "f4")])), "structured|not numbers"),
 }
 

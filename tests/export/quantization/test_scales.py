@@ -1,13 +1,18 @@
 """In which range each output of an int8 file is stored."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from export.client import Worker
+from export.errors import CalibrationWarning, InputError
 from export.frontend.read import read_graph
 from export.ir.graph import Arrays, Graph
 from export.passes.simplify import simplify
+from export.pipeline import export_tflite
 from export.quantization.scales import home_of_range, quantized_tensors, step_of
 
 
@@ -47,3 +52,22 @@ def test_what_stays_in_float_has_no_step_and_no_step_of_what_follows(graph: Grap
     weights: Arrays = graph.operations["dense"].weights
     assert output_step(graph, ranges, "dense") == pytest.approx(np.abs(weights["kernel"]).max() / 255)
     assert output_step(graph, ranges, "conv") == 1.0
+
+
+def test_a_bias_beyond_all_that_comes_out_is_refused_by_the_layers_name(worker: Worker, tmp_path: Path) -> None:
+    """As a normalization's mean of 1e10 leaves it: XNNPACK refuses a file with it, and says no more than a number."""
+    keras.utils.set_random_seed(0)
+    image = layers.Input((8, 8, 3), name="image")
+    x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(image))
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.ReLU(name="relu")(x))
+    model = keras.Model(image, layers.Dense(3, name="dense")(x))
+    gamma, beta, mean, variance = model.get_layer("norm").get_weights()
+    model.get_layer("norm").set_weights([gamma, beta, mean + 1e10, variance])
+    ramp = np.linspace(0, 2, 8)[:, None, None] + np.linspace(0, 3, 8)[:, None] * np.array([1.0, 2, 3])
+    images = 0.5 + 0.5 * np.sin(np.linspace(0, 3, 40)[:, None, None, None] + ramp)
+    with (
+        pytest.warns(CalibrationWarning),
+        pytest.raises(InputError, match=r"layer 'conv' has a bias of 1e\+10 .*--keep-float conv"),
+    ):
+        export_tflite(model, tmp_path / "a.tflite", "int8", calibration=images.astype(np.float32), worker=worker)
+    assert not any(tmp_path.iterdir())

@@ -144,16 +144,23 @@ def test_a_worker_that_dies_of_a_request_is_replaced(name: str) -> None:
         assert process_of(worker) != process
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_weights_that_are_not_finite_are_refused_by_the_layers_name(
-    value: float, worker: Worker, tmp_path: Path
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (np.inf, "values in its kernel that are not finite"),
+        (np.nan, "values in its kernel that are not finite"),
+        (-1e30, r"values up to 1e\+30 in its kernel"),
+    ],
+)
+def test_weights_that_no_file_can_compute_with_are_refused_by_the_layers_name(
+    value: float, fault: str, worker: Worker, tmp_path: Path
 ) -> None:
     image = Input((4, 4, 1), name="image")
     model = Model(image, layers.Dense(3, name="broken")(layers.Flatten()(image)))
     kernel, bias = model.get_layer("broken").get_weights()
     kernel[3, 1] = value
     model.get_layer("broken").set_weights([kernel, bias])
-    with pytest.raises(InputError, match="layer 'broken' has values in its kernel that are not finite"):
+    with pytest.raises(InputError, match=f"layer 'broken' has {fault}"):
         export_tflite(model, tmp_path / "a.tflite", worker=worker)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_classics.datasets import data, image_folder
+from keras_classics.datasets import data, folder_index, image_folder
 from keras_classics.datasets.parts import Part
 from keras_classics.errors import InputError
 
@@ -181,6 +181,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} is not a folder" in message_of(tmp_path / "none")
 
 
+def test_the_home_of_nobody() -> None:
+    assert "~nobody-of-that-name is not a folder" in message_of("~nobody-of-that-name")
+
+
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "file is not a folder" in message_of(tmp_path / "file")
@@ -250,6 +254,46 @@ def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
     assert f"{path} cannot be read as an image" in message_of(folder)
 
 
+def test_a_format_that_would_start_a_program_is_not_opened(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow runs Ghostscript on what is PostScript, whatever its name ends in."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {programs}/started\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = folder / "cat" / "drawing.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    assert f"{path} cannot be read as an image (it is none of BMP, " in message_of(folder)
+    assert not (programs / "started").exists()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
+def test_an_animation_is_refused_by_name(folder: Path, suffix: str) -> None:
+    path = folder / "cat" / f"moving.{suffix}"
+    frames = [Image.fromarray(random.integers(0, 256, (12, 10, 3), np.uint8)) for _ in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert f"{path} cannot be read as an image (it holds several pictures" in message_of(folder)
+
+
+def test_a_header_of_too_many_pixels_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "vast.pgm"
+    path.write_bytes(b"P5 13000 13000 255\n" + bytes(1000))
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(InputError, match="13000×13000 are more than 134,217,728 pixels"),
+    ):
+        image_folder.decode(path, (8, 8, 1))
+
+
+def test_a_pipe_among_the_images_is_passed_over_and_not_waited_for(folder: Path) -> None:
+    path = folder / "cat" / "pipe.png"
+    os.mkfifo(path)
+    assert len(data.load(str(folder)).train) == 30
+    with pytest.raises(InputError, match="it is not a file"):
+        image_folder.decode(path, (8, 8, 3))
+
+
 def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
     path = folder / "cat" / "float.tiff"
     Image.fromarray(random.random((12, 10), np.float32)).save(path)
@@ -290,3 +334,64 @@ def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(folder: Path) ->
     assert {name: part.digest() for name, part in dataset.parts.items()} == {
         name: part.digest() for name, part in expected.parts.items()
     }
+
+
+def test_a_folder_is_read_once_and_again_only_where_it_changed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("home")))
+    for path in folder.rglob("*.png"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    read: list[Path] = []
+    inspect = image_folder._inspect
+
+    def remembered(path: Path) -> folder_index.Found:
+        read.append(path)
+        return inspect(path)
+
+    monkeypatch.setattr(image_folder, "_inspect", remembered)
+    first = data.load(str(folder))
+    assert len(read) == 40
+    again = data.load(str(folder))
+    assert len(read) == 40
+    assert {name: part.digest() for name, part in first.parts.items()} == {
+        name: part.digest() for name, part in again.parts.items()
+    }
+    changed, gone = folder / "cat" / "03.png", folder / "dog" / "05.png"
+    picture(changed)
+    gone.unlink()
+    assert changed in paths(data.load(str(folder)).train) | paths(data.load(str(folder)).test) | {changed}
+    assert set(read[40:]) == {changed}
+    for index in Path(os.environ["KERAS_HOME"]).rglob("*.json"):
+        index.write_text("{")
+    del read[:]
+    data.load(str(folder))
+    assert len(read) == 39
+
+
+def test_a_home_that_cannot_be_written_to_is_done_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", "/proc/none")
+    assert len(data.load(str(folder)).train) == 30
+
+
+def test_what_file_managers_leave_is_passed_over(folder: Path) -> None:
+    (folder / "cat" / "._00.png").write_bytes(b"no image")
+    (folder / "cat" / "__MACOSX").mkdir()
+    (folder / "cat" / "__MACOSX" / "00.png").write_bytes(b"no image")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "00.png").write_bytes(b"no image")
+    os.mkfifo(folder / "dog" / "pipe.png")
+    dataset = data.load(str(folder))
+    assert dataset.class_names == ("cat", "dog")
+    assert sum(map(len, dataset.parts.values())) == 40
+
+
+def test_large_jpegs_are_decoded_at_a_fraction_of_their_size_to_nearly_the_same(tmp_path: Path) -> None:
+    skimage = pytest.importorskip("skimage.data")
+    photo = Image.fromarray(skimage.chelsea()).resize((1804, 1200), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "large.jpg", quality=95)
+    photo.save(tmp_path / "large.png")
+    drafted, whole = (image_folder.decode(tmp_path / f"large.{kind}", (224, 224, 3)) for kind in ("jpg", "png"))
+    assert np.abs(drafted.astype(int) - whole).mean() < 2
+    decoded = image_folder._read(tmp_path / "large.jpg", 224)
+    assert decoded.size == (451, 300)

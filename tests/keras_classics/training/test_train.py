@@ -37,7 +37,14 @@ def test_constructor_arguments_and_weights_reach_the_model(run: Path, tmp_path: 
     assert after["test_accuracy"] == before["test_accuracy"]
 
 
-def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result(
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_signals_leave_the_old_model_and_resuming_gives_the_uninterrupted_result(
+    number: signal.Signals,
+    code: int,
+    words: str,
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -50,12 +57,12 @@ def test_ctrl_c_leaves_the_old_model_and_resuming_gives_the_uninterrupted_result
 
     def save_then_interrupt(self: Checkpoint, model: keras.Model, state: State) -> None:
         save(self, model, state)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
-    assert train.main(arguments) == 130
+    assert train.main(arguments) == code
     error = capsys.readouterr().err
-    assert "stopped by Ctrl-C; nothing half-written is left, and --resume goes on" in error
+    assert f"{words}; nothing half-written is left, and --resume goes on" in error
     assert error.count("\n") == 1
     assert (tmp_path / "model.keras").read_text() == "an earlier model"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "model.keras"]

@@ -1,0 +1,19 @@
+"""What a command says of what it cannot use."""
+
+import pytest
+
+from keras_classics.errors import InputError, command_line
+
+
+@command_line
+def command(message: str) -> None:
+    raise InputError(message)
+
+
+@pytest.mark.parametrize("letter", ["\x1b[2J", "\u202e", "\udc80", "\x9b2J", "\x07"])
+def test_characters_that_steer_a_terminal_do_not_reach_it(letter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(f"no {letter}\nfile; check\r the path") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no ")
+    assert error.endswith(" file; check the path\n")
+    assert error.rstrip("\n").isprintable()
