@@ -102,5 +102,5 @@ $(STAMPS)/tflite-runtime: constraints.txt
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-locked $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-locked $(STAMPS) build dist demo-output benchmark-output attack-output sbom.json .hypothesis *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
