@@ -162,6 +162,21 @@ def arrays(generator: np.random.Generator, folder: Path) -> int:
     return 200
 
 
+def given_inputs(generator: np.random.Generator, folder: Path) -> int:
+    """The bench's `--input`, changed."""
+    from android_bench import given_input
+    from android_bench.errors import InputError
+
+    content = io.BytesIO()
+    np.save(content, np.arange(60, dtype=np.float32).reshape(3, 4, 5))
+    path = folder / "a.npy"
+    for _ in range(200):
+        path.write_bytes(mutated(content.getvalue(), generator))
+        with refused_by(InputError):
+            given_input.read(path)
+    return 200
+
+
 def images(generator: np.random.Generator, folder: Path) -> int:
     """Image files changed, and what is no image under their names."""
     from keras_classics.datasets import image_folder
@@ -297,6 +312,7 @@ KINDS = (
     _kind(".weights.h5 of ours, bytes changed", weights_changed, 2),
     _kind(".pth, bytes changed and pickles", state_dicts),
     _kind(".npy and .npz", arrays),
+    _kind("the bench's --input", given_inputs),
     _kind("images", images),
     _kind("IDX", idx_files),
     _kind(".tflite, apart", tflite_files, 2),
