@@ -287,12 +287,11 @@ def _common_shape(root: Path, files: list[ImageFile], asked: Shape | None, defau
         sizes = {file.size for file in files}
         height, width = sizes.pop() if len(sizes) == 1 else (side, side)
         return (height, width, channels) if max(height, width) <= side else (side, side, channels)
-    height, width, _ = asked
-    if asked[2] != channels:
-        kind = "grayscale" if channels == 1 else "colour"
+    height, width, asked_channels = asked
+    if asked_channels not in (channels, 3):  # gray as red, green and blue alike loses nothing
         raise InputError(
-            f"{root} holds {kind} images and an image shape of {height}×{width}×{asked[2]} is asked for; "
-            f"use {height}×{width}×{channels} or other data"
+            f"{root} holds {'grayscale' if channels == 1 else 'colour'} images and an image shape of "
+            f"{height}×{width}×{asked_channels} is asked for; use {height}×{width}×{channels} or other data"
         )
     return asked
 

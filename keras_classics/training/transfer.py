@@ -20,7 +20,7 @@ from keras import layers
 from keras_classics.arguments import channel_axis
 from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
-from keras_classics.features import features
+from keras_classics.feature_maps import features
 from keras_classics.pretrained.conversion import CLASSIFIER
 from keras_classics.training.batches import Changes
 from keras_classics.training.checkpoint import Checkpoint, History

@@ -395,3 +395,13 @@ def test_large_jpegs_are_decoded_at_a_fraction_of_their_size_to_nearly_the_same(
     assert np.abs(drafted.astype(int) - whole).mean() < 2
     decoded = image_folder._read(tmp_path / "large.jpg", 224)
     assert decoded.size == (451, 300)
+
+
+def test_gray_images_are_three_channels_for_a_network_that_takes_colours(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(8):
+            picture(tmp_path / name / f"{number}.png", mode="L")
+    assert data.load(str(tmp_path)).image_shape == (12, 10, 1)
+    images = data.load(str(tmp_path), (12, 10, 3)).train.images()
+    np.testing.assert_array_equal(images[..., 0], images[..., 2])
+    np.testing.assert_array_equal(images[..., :1], data.load(str(tmp_path)).train.images())
