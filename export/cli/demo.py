@@ -212,16 +212,15 @@ def show(rows: Sequence[Row], console: Any) -> None:
     from rich import box
     from rich.table import Table
 
-    caption = "µs: median and 90th percentile of one inference in LiteRT, 1 thread, this CPU"
+    caption = "95 %: interval of the accuracy; p50, p90: µs of an inference, LiteRT, 1 thread"
     table = Table(caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1))
-    for column in ("model", "mode", "accuracy", "95 % interval", "kB", "µs p50", "p90", "integer"):
+    for column in ("model", "mode", "accuracy", "95 %", "kB", "p50", "p90"):
         table.add_column(column, justify="left" if column in ("model", "mode") else "right", no_wrap=True)
     for row in rows:
         accuracy = row.report.accuracy or 0.0
         low, high = interval(accuracy, row.report.evaluated)
         figures = (f"{accuracy:.1%}", f"{low:.1f} – {high:.1f}", f"{row.report.size_bytes / 1000:.0f}")
-        whole = "yes" if row.report.fully_integer else "no"
-        table.add_row(row.model, MODES[row.mode], *figures, f"{row.p50:.0f}", f"{row.p90:.0f}", whole)
+        table.add_row(row.model, MODES[row.mode], *figures, f"{row.p50:.0f}", f"{row.p90:.0f}")
     console.print(table)
 
 
@@ -254,7 +253,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlim(left=0)
         axes.set_ylim(top=100.2)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", loc="lower right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=len(MODES))
     figure.savefig(path, dpi=120)
 
 
