@@ -7,13 +7,16 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUN := $(VENV)/bin/python
 STAMPS := .stamps
-PYTEST := $(RUN) -m pytest
+# Files of tests are divided among so many processes, each with a worker and trained models of its own: about 2 GiB.
+PROCESSES ?= 2
+PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist loadfile
+BACKENDS ?= tensorflow jax torch
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 
 .PHONY: demo test attack test-slow test-backends benchmarks lint lock zoo clean .venv-tflite-runtime
 
 demo: $(STAMPS)/main $(STAMPS)/tflite-runtime
-	$(RUN) demo.py
+	$(RUN) -m keras_classics demo
 
 test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST)
@@ -21,9 +24,11 @@ test: $(STAMPS)/main $(STAMPS)/tflite-runtime
 test-slow: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(PYTEST) -m slow
 
+# PyTorch's threads would wait for one another where several processes have as many as there are cores.
 test-backends: $(STAMPS)/backends
-	for backend in tensorflow jax torch; do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
+	for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(PYTEST) -m "backends and not slow" || exit 1; \
 	done
 
 # Hostile files, faults, concurrency, names and boards: under three hours; the same seed goes on where it stopped.
@@ -97,10 +102,19 @@ $(STAMPS)/tflite-runtime: constraints.txt
 	$(call into,$@,--requirement benchmarks/requirements-torch.txt) && $(call into,$@,--no-deps 'executorch==1.5.1') \
 		|| (rm -rf $@; exit 1)
 
+# MediaPipe, whose ImageClassifier reads our files in tests/export/tflite_file/test_metadata.py.
+.venv-mediapipe:
+	$(PYTHON) -m venv $@
+	$(call into,$@,'mediapipe==1.2.3') || (rm -rf $@; exit 1)
+
+# LiteRT.js, which runs our files and the code beside them in headless Chromium in tests/export/test_snippets.py.
+node_modules:
+	npm install --no-save --no-package-lock '@litertjs/core@2.5.3'
+
 .venv-onnx2tf:
 	$(PYTHON) -m venv $@
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-locked $(STAMPS) build dist demo-output benchmark-output attack-output sbom.json .hypothesis *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe .venv-locked node_modules $(STAMPS) build dist demo-output benchmark-output attack-output sbom.json .hypothesis *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -47,6 +47,7 @@ CONTROL = "takes Python functions that are run by the backend: control flow"
 BITS = "works on the bits of integers"
 COMPUTED_PLACES = "takes or puts numbers at places that are computed, or from a transform that is"
 BATCH = "joins, sorts or counts over all values, across the batch"
+BROKEN = "fails in Keras 3.15 itself in a functional model"
 FOREIGN = "wraps another framework"
 BASE = "a base class or a helper, no computation of its own"
 
@@ -181,7 +182,9 @@ LAYERS: dict[str, Case] = {
     "SpatialDropout2D": image(lambda x: layers.SpatialDropout2D(0.5)(x)),
     "SpatialDropout3D": volume(lambda x: layers.SpatialDropout3D(0.5)(x)),
     "SpectralNormalization": image(lambda x: layers.SpectralNormalization(layers.Conv2D(3, 3))(x)),
-    "StackedRNNCells": sequence(lambda x: layers.RNN(layers.StackedRNNCells([layers.LSTMCell(3)] * 1))(x)),
+    "StackedRNNCells": sequence(
+        lambda x: layers.RNN(layers.StackedRNNCells([layers.LSTMCell(3), layers.GRUCell(2)]))(x)
+    ),
     "Subtract": rows(lambda x, y: layers.Subtract()([x, y]), inputs=2),
     "TimeDistributed": Case(lambda x: layers.TimeDistributed(layers.Conv2D(3, 3))(x), ((3, 6, 6, 2),)),
     "UnitNormalization": rows(lambda x: layers.UnitNormalization()(x)),
@@ -270,7 +273,7 @@ TWO_POSITIVE = (
     "divide", "divide_no_nan", "floor_divide", "fmod", "mod", "power", "true_divide",
 )  # fmt: skip
 REDUCTIONS = (
-    "all", "amax", "amin", "any", "average", "count_nonzero", "logsumexp", "max", "mean", "median", "min", "norm",
+    "all", "amax", "amin", "any", "average", "count_nonzero", "logsumexp", "max", "mean", "median", "min",
     "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmedian", "nanmin", "nanprod", "nanstd", "nansum", "nanvar",
     "prod", "ptp", "std", "sum", "var",
 )  # fmt: skip
@@ -304,9 +307,6 @@ OPERATIONS |= {
     "clip": rows(lambda x: ops.clip(x, -0.5, 1.0)),
     "concatenate": rows(lambda x, y: ops.concatenate([x, y], axis=1), inputs=2),
     "conv": image(lambda x: ops.conv(x, _constant(3, 3, 4, 2), 2, "same")),
-    "conv_transpose": image(
-        lambda x: ops.conv_transpose(x, _constant(3, 3, 2, 4), 2, "same", data_format="channels_last")
-    ),
     "cross": Case(lambda x, y: ops.cross(x, y), ((5, 3), (5, 3))),
     "cumprod": rows(lambda x: ops.cumprod(x, axis=-1)),
     "cumsum": rows(lambda x: ops.cumsum(x, axis=1)),
@@ -345,17 +345,18 @@ OPERATIONS |= {
     "image.ssim": Case(lambda x, y: ops.image.ssim(x, y), ((16, 16, 3), (16, 16, 3)), "unit"),
     "inner": rows(lambda x: ops.inner(x, _constant(3, 6))),
     "matmul": sequence(lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1)))),
-    "max_pool": image(lambda x: ops.max_pool(x, 2, padding="same")),
+    "max_pool": image(lambda x: ops.max_pool(x, 2, 2, padding="same", data_format="channels_last")),
     "moments": image(lambda x: ops.moments(x, (1, 2))),
     "moveaxis": image(lambda x: ops.moveaxis(x, 3, 1)),
     "multi_hot": ids(lambda x: ops.multi_hot(ops.cast(x, "int32"), 10)),
     "nanpercentile": rows(lambda x: ops.nanpercentile(x, 25.0, axis=-1)),
     "nanquantile": rows(lambda x: ops.nanquantile(x, 0.25, axis=-1)),
+    "norm": rows(lambda x: ops.norm(x, axis=(-1,))),  # a number fails in Keras itself under JAX
     "one_hot": ids(lambda x: ops.one_hot(ops.cast(x, "int32"), 10)),
     "ones_like": rows(lambda x: ops.ones_like(x) + x),
     "pad": image(lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0)), "reflect")),
     "percentile": rows(lambda x: ops.percentile(x, 25.0, axis=-1)),
-    "quantile": rows(lambda x: ops.quantile(x, 0.25, axis=-1)),
+    "quantile": rows(lambda x: ops.quantile(x, 0.25, axis=(-1,))),
     "rearrange": image(lambda x: layers.Lambda(lambda t: ops.rearrange(t, "b h w c -> b c (h w)"))(x)),
     "repeat": rows(lambda x: ops.repeat(x, 2, axis=1)),
     "reshape": image(lambda x: ops.reshape(x, (-1, 12, 16))),
@@ -436,6 +437,9 @@ for reason, names in (
         "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
         "bitwise_xor", "gcd", "lcm", "left_shift", "right_shift",
     )),
+    (BROKEN, (
+        "conv_transpose",
+    )),
     (BATCH, (
         "allclose", "correlate", "flipud", "kron", "outer", "psnr", "ravel", "segment_max", "segment_min",
         "segment_prod", "segment_sum", "vdot", "vsplit", "vstack",
@@ -503,10 +507,10 @@ def verdict(case: Case, worker: Worker, folder: Path) -> dict[str, Any]:
         expected = [np.asarray(each, np.float32) for each in keras_outputs(model, samples)]
         graph = read_graph(model)
         simplify(graph)
-        found = worker.evaluate(graph, graph.outputs, samples)
+        found = [np.asarray(each, np.float32) for each in worker.evaluate(graph, graph.outputs, samples)]
+        row: dict[str, Any] = {"float": relative_rms(expected, found)}
     except Exception as error:  # a case that fails is a row, and the others follow
         return {"refused": " ".join(str(error).split())[:200]}
-    row: dict[str, Any] = {"float": relative_rms(expected, [np.asarray(each, np.float32) for each in found])}
     path = folder / "model.tflite"
     try:
         in_float = {name for name, each in graph.operations.items() if not each.traits.integer}

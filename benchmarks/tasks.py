@@ -9,11 +9,12 @@ scikit-image's photos; and tasks that are made of these. Metrics are those that 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ HEAD = """# Tasks compared
 Made by `python benchmarks/tasks.py`. Small networks, trained here for {epochs} epochs on data that packages ship, and
 their files on the quarter of it that nothing was trained or calibrated on; each metric is the one that the export
 chooses by itself. A drop above 0 is a loss, for the relative RMS error of regressions too; R² says the same and is
-left out. QAT learns from the float model's outputs for {steps} steps of {batch}. Inputs and outputs of int8 files are
-int8; those of the detection head are float32, with which its last concatenation stays in float: one scale of 8 bits
-for pixels and scores is too coarse for the scores. Intervals are of model and file on the same samples."""
+left out. QAT learns from the targets, with the loss that goes with each output, in whole epochs of together {steps}
+steps of {batch} or more. Inputs and outputs of int8 files are int8; those of the detection head are float32, with which
+its last concatenation stays in float: one scale of 8 bits for pixels and scores is too coarse for the scores. Intervals
+are of model and file on the same samples."""
 
 
 @dataclass(frozen=True)
@@ -247,10 +249,8 @@ def measured(name: str, epochs: int, folder: Path) -> dict[str, Any]:
         for mode, options in MODES.items():
             options = dict(options)
             if options.pop("qat", False):
-                training = FineTuning.on_arrays(inputs, None, QAT_BATCH, distill=True)
-                options["qat"] = FineTuning(
-                    training.batches, training.steps_per_epoch, -(-QAT_STEPS // training.steps_per_epoch), distill=True
-                )
+                epochs = math.ceil(QAT_STEPS * QAT_BATCH / len(inputs[0]))
+                options["qat"] = FineTuning.on_arrays(tuple(inputs), targets, QAT_BATCH, epochs=epochs)
             if options:
                 options |= {"calibration": [each[:CALIBRATION_SAMPLES] for each in inputs], "io": task.io}
             path = folder / f"{_slug(name)}-{_slug(mode)}.tflite"
@@ -259,7 +259,7 @@ def measured(name: str, epochs: int, folder: Path) -> dict[str, Any]:
             except GateError as error:
                 found["modes"][mode] = {"metrics": [], "faults": [str(error)]}
                 continue
-            found["modes"][mode] = {"metrics": report.metrics, "faults": report.gate["faults"]}
+            found["modes"][mode] = {"metrics": [asdict(each) for each in report.metrics], "faults": report.gate.faults}
         if task.io != "int8":
             try:
                 calibration = [each[:CALIBRATION_SAMPLES] for each in inputs]

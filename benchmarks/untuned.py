@@ -117,7 +117,7 @@ def compare(make: Callable[[], Subject], folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {
         name: asdict(agreement.compare(expected, logits, subject.groups)) for name, logits in found.items()
     }
-    figures["tuning"] = report.tuning
+    figures["tuning"] = asdict(report.tuning) if report.tuning else None
     measured = {"sqnr": {name: _sqnr(expected, logits) for name, logits in found.items()}}
     if subject.labels is not None:
         before = expected.argmax(axis=1) == subject.labels

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from export.classifier import Classifier, load_classifier
     from export.client import Worker
     from export.data.sources import Samples
     from export.errors import CalibrationWarning, ConversionError, GateError, InputError, UnsupportedLayerError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationWarning",
+    "Classifier",
     "Clustering",
     "ConversionError",
     "FineTuning",
@@ -30,10 +32,13 @@ __all__ = [
     "UnsupportedLayerError",
     "Worker",
     "export_tflite",
+    "load_classifier",
     "register_bridge",
 ]
 
 _HOMES = {
+    "Classifier": "classifier",
+    "load_classifier": "classifier",
     "register_bridge": "frontend.builder",
     "Clustering": "quantization.sparsity",
     "FineTuning": "quantization.qat",

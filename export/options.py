@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from export.data.input_range import InputRange
 from export.data.samples import InputRanges
 from export.errors import InputError
 from export.quantization.ptq import PostTraining
@@ -46,6 +47,12 @@ class Choices(Protocol):
     def keep_float(self) -> Any: ...
     @property
     def mixed(self) -> Any: ...
+    @property
+    def prune(self) -> Any: ...
+    @property
+    def cluster(self) -> Any: ...
+    @property
+    def streaming(self) -> Any: ...
 
 
 def refuse_contradictions(choices: Choices, spelled: Spelling) -> None:
@@ -70,6 +77,13 @@ def refuse_contradictions(choices: Choices, spelled: Spelling) -> None:
             f"{spelled('keep_float')} keeps layers of an int8 file in float and the mode is {choices.mode}; "
             "leave it out"
         )
+    if choices.streaming:
+        trained = next((option for option in ("qat", "prune", "cluster") if getattr(choices, option)), None)
+        if trained:
+            raise InputError(
+                f"{spelled(trained)} trains on whole sequences; export the model so without {spelled('streaming')}, "
+                "and then the .keras file beside it with that"
+            )
     if choices.mixed and not _can_mix(choices):
         raise InputError(
             f"{spelled('mixed')} finds layers for int8 that is tuned and not trained; find them so first, and name "
@@ -98,7 +112,10 @@ class Options:
     keep_float: Sequence[str] = ()
     logits: bool = False
     input_range: InputRanges = None
+    normalization: InputRange | None = None
+    class_names: Sequence[str] | None = None
     input_shape: Any = None
+    streaming: bool = False
     metric: Any = None
     max_drop: float | None = None
     min_sqnr: float | None = None

@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import keras
 from export.client import Worker
 from export.data.sample_sets import SampleSets
 from export.data.samples import InputRanges, first
+from export.description import described, given_normalization
 from export.errors import CalibrationWarning, InputError
 from export.frontend.given_model import given_model
 from export.mixed_precision.latency import latency_ratio
@@ -25,14 +27,15 @@ from export.quantization.candidates import Candidate, compressed, quantized, tra
 from export.quantization.ptq import PostTraining
 from export.quantization.qat import FineTuning
 from export.quantization.ranges import calibrations
-from export.quantization.sparsity import Clustering, Pruning
+from export.quantization.sparsity import Clustering, Pruning, StructureRecord
 from export.report import FloatLayers, GateRecord, Report, versions
 from export.run import Clock, Run
 from export.source import Source
+from export.streams import OneStep, StreamParity, stream_faults
 from export.verification.float_reference import FloatModel, accuracy, float_outputs, observed_in_keras
 from export.verification.free_float import joined_in_float
 from export.verification.gate import MAX_DROP_POINTS, greatest_drop, metric_fault, refuse
-from export.verification.layer_errors import layer_errors
+from export.verification.layer_errors import LayerErrors, layer_errors
 from export.verification.metrics import Evaluation, model_outputs
 from export.verification.metrics import evaluation as evaluation_of
 from export.verification.parity import keras_outputs
@@ -62,7 +65,10 @@ def export_tflite(
     keep_float: Sequence[str] = (),
     logits: bool = False,
     input_range: InputRanges = None,
+    normalization: Any = None,
+    class_names: Sequence[str] | None = None,
     input_shape: Any = None,
+    streaming: bool = False,
     max_drop: float | None = None,
     min_sqnr: float | None = None,
     mixed: bool = False,
@@ -107,8 +113,15 @@ def export_tflite(
         logits: cut off a softmax at the end.
         input_range: (low, high) of the model's input, or a dict of them by input, if known; data outside it is
             refused. Without it images are checked against a Rescaling at the input.
+        normalization: (mean, std) that takes photos, pixels in [0, 1], to the model's input, each a number or one for
+            each channel; or what has these, such as `kc.preprocessing_for(…)`. It goes into the file's metadata.
+            Without it, `input_range` or a Rescaling at the input tells it.
+        class_names: what the columns of the output mean, in their order; they go into the file and the report.
         input_shape: of a sample, without batch, for a model that leaves sizes open; a list or a dict of shapes by
             input where there are several.
+        streaming: export one step of a model of sequences: the file takes one step of each input, and the states of
+            recurrent layers and causal convolutions; it gives the outputs for that step and the states after it
+            (docs/export.md). `calibration` is of whole sequences, and `evaluation` is left out.
         max_drop: what a quantized file may lose of the metric: of accuracies and other shares in percentage points
             (1 by default), of other metrics in their own unit (by default 1 % of the model's value).
         min_sqnr: what the SQNR of a quantized file's logits must reach, in dB; 10 by default where no labels tell
@@ -142,7 +155,10 @@ def export_tflite(
         logits=logits,
         metric=metric,
         input_range=input_range,
+        normalization=given_normalization(normalization),
+        class_names=None if class_names is None else tuple(class_names),
         input_shape=input_shape,
+        streaming=streaming,
         max_drop=max_drop,
         min_sqnr=min_sqnr,
         mixed=mixed,
@@ -152,7 +168,15 @@ def export_tflite(
     )
     if mode in INTEGER_MODES and calibration is None:
         raise InputError(f"{mode} needs representative data for its ranges; give calibration=")
-    with started(given_model(model), Path(path), options, calibration, evaluation, worker) as run:  # 1. read, 2. fold
+    model, one_step = given_model(model), None
+    if streaming:
+        if evaluation is not None:
+            raise InputError("evaluation= is of whole sequences and the file takes single steps; leave it out")
+        one_step = OneStep.of(model, input_shape, calibration, input_range)
+        model, calibration = one_step.stream.model, one_step.calibration
+        options = replace(options, input_shape=None, input_range=one_step.input_range)
+    carried = one_step.stream.carried if one_step else ()
+    with started(model, Path(path), options, calibration, evaluation, worker, carried) as run:  # 1. read, 2. fold
         float_model = FloatModel.measured(run)  # 3. check the graph
         cautions = _check_calibration(run)
         structure = compressed(run)  # 5. prune and cluster
@@ -165,9 +189,14 @@ def export_tflite(
             as_read = candidate.reference is run.source.graph and structure is None
             expected = float_model.outputs if as_read else float_outputs(run, candidate.reference)
             verified = convert_and_verify(run, candidate, file, float_model, expected)  # 6. convert, 7. verify
-            mixture = None
+            mixture, stream_parity = None, None
             if options.mixed and verified.accuracy_faults and not verified.structural_faults:
                 verified, mixture = search(run, verified, file, float_model, expected)
+            if one_step:
+                graph = verified.candidate.graph
+                stream_parity = one_step.compared(file, graph.input_names, graph.output_names)
+                found = stream_faults(stream_parity, mode, min_sqnr)
+                verified = replace(verified, accuracy_faults=[*verified.accuracy_faults, *found])
             refuse(_faults(run, verified), run.path)  # 8. gate
             report = _report(
                 run,
@@ -175,6 +204,7 @@ def export_tflite(
                 float_model,
                 file,
                 mixed=mixture,
+                stream_parity=stream_parity,
                 structure=structure,
                 warnings=cautions,
                 keras_model=str(run.path.with_suffix(".keras")) if changed else None,
@@ -192,15 +222,20 @@ def started(
     calibration: Any,
     evaluation: Any,
     worker: Worker | None,
+    carried: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Run]:
     """Read the model, fold its graph and check the data; a worker of the run's own ends with it.
+
+    Args:
+        carried: names of the model's inputs that are states, and of the outputs that these are after the step.
 
     Raises:
         InputError: the model, a layer of it or the data cannot be used.
     """
     clock = Clock()
     with clock("read"):
-        source = Source.read(model, options)
+        source = Source.read(model, options, carried)
+    metadata = described(source, options)
     data = SampleSets.checked(
         source.graph, calibration, evaluation, options.input_range, source.told_ranges, source.input_dtypes
     )
@@ -208,7 +243,7 @@ def started(
     with contextlib.ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
         clock.seconds["worker start"] = round(worker.start_seconds, 3)
-        yield Run(options, path, source, data, judged, worker, clock)
+        yield Run(options, path, source, data, judged, worker, clock, metadata)
 
 
 def _evaluation(model: keras.Model, data: SampleSets, metric: Any) -> Evaluation:
@@ -261,7 +296,7 @@ def _faults(run: Run, verified: Verified) -> list[str]:
     faults = [*verified.structural_faults, *(verified.accuracy_faults if run.options.gate else [])]
     if verified.structural_faults or not faults:
         return faults
-    fell = any(metric_fault(row, run.options.max_drop) for row in verified.metrics)
+    fell = any(metric_fault(metric, run.options.max_drop) for metric in verified.metrics)
     ways = [
         *(["--qat"] if run.options.mode == "int8" and not run.options.qat else []),
         *(["--mixed"] if run.options.can_mix and not run.options.mixed else []),
@@ -278,7 +313,8 @@ def _report(
     file: Path,
     *,
     mixed: MixedPrecision | None,
-    structure: dict[str, Any] | None,
+    stream_parity: StreamParity | None,
+    structure: StructureRecord | None,
     warnings: list[str],
     keras_model: str | None,
     keras_accuracy: float | None,
@@ -305,12 +341,15 @@ def _report(
         drop=verified.drop,
         evaluated=len(data.evaluation[0]) if data.evaluation else 0,
         self_check=float_model.self_check,
-        parity=verified.parity.as_json() | {"compared_on": data.compared_on},
+        parity=verified.parity,
         calibration=data.calibration_record,
         input_range=_input_range(options.input_range),
+        normalization=run.metadata.normalization.as_json() if run.metadata.normalization else None,
+        class_names=list(options.class_names) if options.class_names is not None else None,
         layers=_layer_errors(run, candidate, file) if options.layers else None,
         keep_float=_float_layers(run, candidate, file) if candidate.keep_float else None,
         mixed=mixed,
+        streaming=stream_parity,
         ptq={"int8": "plain" if options.ptq == "plain" else "tuned", "int16x8": "plain"}.get(options.mode),
         tuning=candidate.tuning,
         qat=candidate.training,
@@ -339,7 +378,7 @@ def _gate_record(options: Options, verified: Verified) -> GateRecord:
     return GateRecord(not verified.accuracy_faults, verified.accuracy_faults, max_drop, options.gate)
 
 
-def _layer_errors(run: Run, candidate: Candidate, file: Path) -> dict[str, Any]:
+def _layer_errors(run: Run, candidate: Candidate, file: Path) -> LayerErrors:
     with run.clock("layers"):
         return layer_errors(candidate.graph, run.worker, file, first(run.data.compared, INSPECTED_SAMPLES))
 

@@ -10,6 +10,8 @@ from typing import Any
 class Record(Mapping[str, Any]):
     """A frozen dataclass whose fields can be read by key as well, as they stand in the report's JSON.
 
+    `dataclasses.asdict` makes plain values of it, and of all that it holds.
+
     Subclasses leave `eq` to the mapping, so that a record equals a dictionary of the same values.
     """
 

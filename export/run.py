@@ -12,6 +12,7 @@ from export.client import Worker
 from export.data.sample_sets import SampleSets
 from export.options import Options
 from export.source import Source
+from export.tflite_file.metadata import Metadata
 from export.verification.metrics import Evaluation
 
 
@@ -36,6 +37,7 @@ class Run:
     Attributes:
         path: where the file goes once it has passed all checks.
         evaluation: how good outputs are measured; None without targets.
+        metadata: what the file says of itself.
     """
 
     options: Options
@@ -45,3 +47,4 @@ class Run:
     evaluation: Evaluation | None
     worker: Worker
     clock: Clock
+    metadata: Metadata

@@ -47,14 +47,18 @@ class Source:
     told_ranges: Mapping[str, InputRange | None]
 
     @classmethod
-    def read(cls, model: keras.Model, options: Options) -> Source:
+    def read(cls, model: keras.Model, options: Options, carried: Sequence[tuple[str, str]] = ()) -> Source:
         """Read a model and simplify its graph.
+
+        Args:
+            carried: as `export.ir.graph.Graph` has it.
 
         Raises:
             InputError: a layer cannot be read, or one to keep in float is not there.
         """
         model = with_fixed_shapes(model, options.input_shape)
         graph = read_graph(model)
+        graph.carried = list(carried)
         normalization = first_normalization(graph)
         dtypes = {name: str(each.dtype) for name, each in zip(graph.inputs, model.inputs, strict=True)}
         told_ranges = {name: derived_range(graph, name, dtypes[name]) for name in graph.inputs}

@@ -10,6 +10,14 @@ INTEGER_MODES = ("int8", "int16x8")
 IO_TYPES = ("int8", "uint8", "float32")
 PTQ_WAYS = ("tuned", "plain")
 
+DESTINATIONS = {"android": "int8", "litertjs": "float32", "mediapipe": "uint8", "python": "int8"}
+"""Where a file is to run, and the type of in- and outputs that an integer file has there.
+
+MediaPipe takes uint8 and float32, LiteRT.js (2.5.3) the same two, of which float32 spares a page the arithmetic.
+"""
+
+SNIPPETS = ("py", "js", "kt")
+
 PRUNING_SCHEDULES = ("polynomial", "constant")
 """How the share of zeros grows: over two thirds of the training, or all at once."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Samples,
         Worker,
         export_tflite,
+        load_classifier,
         register_bridge,
     )
     from keras_classics.alexnet import AlexNet
@@ -81,6 +82,7 @@ __all__ = [
     "features",
     "inference_model",
     "list_models",
+    "load_classifier",
     "model_cost",
     "preprocessing_for",
     "published_weights",

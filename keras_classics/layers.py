@@ -104,20 +104,27 @@ class GroupedConv2D(layers.Conv2D):
 
 @registered
 class PaddedIdentity(ImageLayer):
-    """Shortcut A of He et al. 2015, section 3.3: every `strides`-th pixel, then channels of zeros.
+    """Shortcut A of He et al. 2015, section 3.3: every `strides`-th pixel, and channels of zeros.
 
     Args:
         filters: channels of the output, at least those of the input.
         strides: along both height and width.
+        centered: whether half of the zeros come before the input's channels, or all come after them.
         data_format: "channels_last", "channels_first" or None for that of `keras.config`.
     """
 
-    def __init__(self, filters: int, strides: int = 1, **kwargs: Any) -> None:
+    def __init__(self, filters: int, strides: int = 1, centered: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.strides = filters, strides
+        self.filters, self.strides, self.centered = filters, strides, centered
+
+    def zeros(self, channels: int) -> tuple[int, int]:
+        """How many channels of zeros come before and after the input's `channels`."""
+        missing = self.filters - channels
+        before = missing // 2 if self.centered else 0
+        return before, missing - before
 
     def call(self, inputs: Any) -> Any:
-        missing = (0, self.filters - inputs.shape[self.channel_axis])
+        missing = self.zeros(inputs.shape[self.channel_axis])
         step = self.strides
         if self.channel_axis == 3:
             return ops.pad(inputs[:, ::step, ::step, :], ((0, 0), (0, 0), (0, 0), missing))
@@ -129,7 +136,7 @@ class PaddedIdentity(ImageLayer):
         return tuple(shape)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"filters": self.filters, "strides": self.strides}
+        return super().get_config() | {"filters": self.filters, "strides": self.strides, "centered": self.centered}
 
 
 @registered

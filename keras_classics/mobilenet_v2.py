@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import keras
 from keras import layers
@@ -48,6 +49,18 @@ def torchvision_names() -> Names:
     return names | normalized_pair("last", f"features.{index + 1}.0", f"features.{index + 1}.1")
 
 
+def flat_names(classifier: str) -> Names:
+    """As torchvision had them before version 0.3, and the code that it came from: a residual's layers in one row."""
+    names = {"predictions": classifier} | normalized_pair("stem", "features.0.0", "features.0.1")
+    index = 1
+    for index, (ours, expands) in enumerate(residual_names(), start=1):
+        parts = ("expand", "depthwise", "project") if expands else ("depthwise", "project")
+        for place, part in zip(range(0, 9, 3), parts, strict=False):  # convolution, normalization, ReLU6
+            theirs = f"features.{index}.conv"
+            names |= normalized_pair(f"{ours}_{part}", f"{theirs}.{place}", f"{theirs}.{place + 1}")
+    return names | normalized_pair("last", f"features.{index + 1}.0", f"features.{index + 1}.1")
+
+
 def keras_names() -> Names:
     """`block_N_PART` with N from 1 for the second block; the first is `expanded_conv`."""
     names = {"predictions": "predictions"}
@@ -65,7 +78,11 @@ MOBILENET_V2 = Architecture(
     Counts(3_538_984, 3_504_872, 300_774_272),
     minimum_size=1,
     small_image_arguments={"alpha": 0.35, "stem_stride": 1},
-    layer_names=LayerNames(torchvision=torchvision_names, keras_applications=keras_names),
+    layer_names=LayerNames(
+        torchvision=torchvision_names,
+        pytorch=(partial(flat_names, "classifier.1"), partial(flat_names, "classifier")),
+        keras_applications=keras_names,
+    ),
 )
 
 

@@ -102,9 +102,10 @@ def published(architecture: Architecture) -> Callable[[Callable[P, keras.Model]]
             source = passed.pop("weights", None)
             if source is None:
                 return build(*args, **kwargs)
-            path, needed = weights.resolve(architecture.name, source, passed, defaults)
+            path, needed = weights.resolve(architecture.name, source, passed, defaults, architecture.layer_names)
             model = build(**needed)  # type: ignore[call-arg]
-            weights.load(model, path, architecture.name, architecture.layer_names, needed.get("alpha", 1.0))
+            fresh = "classes" in passed
+            weights.load(model, path, architecture.name, architecture.layer_names, needed.get("alpha", 1.0), fresh)
             return model
 
         if build.__doc__:  # Python -OO drops docstrings
@@ -145,10 +146,11 @@ def member(
 
 def _weights_text(name: str, layer_names: LayerNames) -> str:
     suffixes = ["`.keras`", "`.weights.h5`"]
-    suffixes += ["torchvision's `.pth`"] if layer_names.torchvision else []
+    suffixes += ["PyTorch's `.pth`, `.pt`, `.th`, `.ckpt`", "`.safetensors`"] if layer_names.of_pytorch else []
     suffixes += ["keras.applications' `.h5`"] if layer_names.keras_applications else []
     files = f"the path of a file: {', '.join(suffixes[:-1])} or {suffixes[-1]}."
     names = ", ".join(f'"{published_name}"' for published_name in catalog.names(name))
+    fresh = "Where `classes` is given and is not the number that they tell apart, the classifier alone is random."
     if not names:
-        return f"None for random weights, or {files}"
-    return f"None for random weights; the name of published ones, {names}; or {files}"
+        return f"None for random weights, or {files} {fresh}"
+    return f"None for random weights; the name of published ones, {names}; or {files} {fresh}"

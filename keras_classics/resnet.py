@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from keras_classics.layers import PaddedIdentity
 from keras_classics.pretrained.conversion import LayerNames, Names, normalized_pair
 from keras_classics.published import Architecture, Counts, member
 
-Shortcut = Literal["A", "B", "C"]
+Shortcut = Literal["A", "A-centered", "B", "C"]
 Version = Literal["v1", "v1.5"]
 
 # Table 1 by depth: blocks in each of conv2_x … conv5_x, and whether they are bottlenecks.
@@ -90,9 +91,41 @@ def imagenet(depth: int, counts: Counts, variants: Mapping[tuple[str, Any], Coun
     )
 
 
+def cifar_names(depth: int, classifier: str, projection: str) -> Names:
+    """PyTorch code names these networks as torchvision does those for ImageNet, but for two layers."""
+    names = normalized_pair("stem", "conv1", "bn1") | {"predictions": classifier}
+    for stage, block in itertools.product(range(1, len(CIFAR_FILTERS) + 1), range(1, CIFAR[depth] + 1)):
+        ours, theirs = f"stage{stage}_block{block}", f"layer{stage}.{block - 1}"
+        for number, part in enumerate(("first", "second"), start=1):
+            names |= normalized_pair(f"{ours}_{part}", f"{theirs}.conv{number}", f"{theirs}.bn{number}")
+        names |= normalized_pair(f"{ours}_shortcut", f"{theirs}.{projection}.0", f"{theirs}.{projection}.1")
+    return names
+
+
+def cifar_arguments(names: Iterable[str]) -> dict[str, Any]:
+    """Which shortcuts a PyTorch network with weights of these names has: a projection has weights."""
+    projects = any(".downsample." in name or ".shortcut." in name for name in names)
+    return {"shortcut": "B" if projects else "A-centered"}
+
+
 def cifar(depth: int, counts: Counts) -> Architecture:
     """The registry's row of a network of section 4.2."""
-    return Architecture(f"resnet{depth}", PAPER, counts, minimum_size=1, input_shape=(32, 32, 3), classes=10)
+    return Architecture(
+        f"resnet{depth}",
+        PAPER,
+        counts,
+        minimum_size=1,
+        input_shape=(32, 32, 3),
+        classes=10,
+        layer_names=LayerNames(
+            pytorch=tuple(
+                partial(cifar_names, depth, classifier, projection)
+                for classifier in ("linear", "fc")
+                for projection in ("shortcut", "downsample")
+            ),
+            pytorch_arguments=cifar_arguments,
+        ),
+    )
 
 
 def ResNet(
@@ -137,8 +170,8 @@ def ResNet(
         name: $name
         version: where a bottleneck strides: "v1.5" in its 3×3 (torchvision), "v1" in its first
             1×1 (the paper, keras.applications).
-        shortcut: section 4.1, where shapes differ: "A" pads the identity with zero channels, "B"
-            projects; "C" projects everywhere.
+        shortcut: section 4.1, where shapes differ: "A" pads the identity with zero channels behind it,
+            "A-centered" on both sides, "B" projects; "C" projects everywhere.
         plain: the paper's network without shortcuts.
         zero_init_residual: start the last normalization of each block at gamma 0, so that blocks
             start as identities.
@@ -199,8 +232,8 @@ def CIFARResNet(
         pooling: $pooling
         classifier_activation: $classifier_activation
         name: $name
-        shortcut: "A" (the paper's here) pads the identity with zero channels, "B" projects where
-            shapes differ, "C" everywhere.
+        shortcut: "A" (the paper's here) pads the identity with zero channels behind it, "A-centered"
+            on both sides (as most PyTorch code does), "B" projects where shapes differ, "C" everywhere.
         plain: the paper's network without shortcuts.
         zero_init_residual: start the last normalization of each block at gamma 0.
         epsilon: $epsilon
@@ -234,7 +267,7 @@ class Residual:
 
     def __post_init__(self) -> None:
         one_of("version", self.version, ("v1", "v1.5"))
-        one_of("shortcut", self.shortcut, ("A", "B", "C"))
+        one_of("shortcut", self.shortcut, ("A", "A-centered", "B", "C"))
 
     def stages(
         self,
@@ -275,7 +308,7 @@ class Residual:
             if self.shortcut == "C" or (self.shortcut == "B" and not same_shape):
                 x = self.convolution(x, filters, kernel_size=1, stride=stride, activate=False, name=f"{name}_shortcut")
             elif not same_shape:
-                x = PaddedIdentity(filters, stride, name=f"{name}_shortcut")(x)
+                x = PaddedIdentity(filters, stride, self.shortcut == "A-centered", name=f"{name}_shortcut")(x)
             y = layers.Add(name=f"{name}_add")([x, y])
         return layers.ReLU(name=f"{name}_relu")(y)
 

@@ -13,16 +13,20 @@ from keras_classics.training.arguments import parser
 from keras_classics.training.defaults import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from keras_classics.training.fitting import accuracy, batches, build, fit
+    from keras_classics.training.batches import batches
+    from keras_classics.training.fitting import build, fit
+    from keras_classics.training.measuring import accuracy
+
+_HOMES = {"accuracy": "measuring", "batches": "batches", "build": "fitting", "fit": "fitting"}
 
 __all__ = ["BATCH_SIZE", "accuracy", "batches", "build", "fit", "main"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that the command answers `--help` at once."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'keras_classics.train' has no attribute {name!r}")
-    return getattr(import_module("keras_classics.training.fitting"), name)
+    return getattr(import_module(f"keras_classics.training.{_HOMES[name]}"), name)
 
 
 @command_line

@@ -80,6 +80,20 @@ def check_weights(path: Path) -> None:
             raise ValueError("its arrays are not those that were saved, by the SHA-256 in it")
 
 
+def check_whole_model(path: Path) -> None:
+    """Check a whole model in HDF5: its arrays, and what its layers ask for.
+
+    Raises:
+        ValueError: it is damaged, or asks for more than it holds; the message, without the path, says what.
+    """
+    with _faults_named(), h5py.File(path, "r") as file:
+        size = sum(array.nbytes for _, array in _arrays(file, path.stat().st_size))
+        description = file.attrs.get("model_config", "{}")
+        if len(description) > MOST_DESCRIPTION:
+            raise ValueError(f"its description has {len(description):,} bytes")
+        _check_description(json.loads(description), size)
+
+
 def save_digest(path: Path) -> None:
     """Put the SHA-256 of an HDF5 file's arrays into it, for `check_weights`."""
     with h5py.File(path, "r+") as file:

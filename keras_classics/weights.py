@@ -13,24 +13,33 @@ import keras
 
 from keras_classics import files, weight_files
 from keras_classics.errors import InputError
-from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, torch_files
-from keras_classics.pretrained.conversion import LayerNames, Names
+from keras_classics.pretrained import applications, catalog, conversion, downloads, selection, state_dicts, whole_h5
+from keras_classics.pretrained.conversion import LayerNames
 
 # What ends in one of these is the path of a file, and the name of published weights otherwise.
-SUFFIXES = (".keras", ".weights.h5", ".pth", ".h5")
+SUFFIXES = (".keras", ".weights.h5", ".h5", *state_dicts.SUFFIXES)
+MODEL_SUFFIXES = (".keras", ".h5")
+"""Of files that hold a whole model."""
+
+
+class FreshClassifierWarning(UserWarning):
+    """Weights were loaded into all of a model but its classifier, which tells other classes apart than theirs."""
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Read a `.keras` file written under any backend, in safe mode.
+    """Read a `.keras` file written under any backend, in safe mode, or a whole model in `.h5`, without its code.
 
     What it announces is compared with what it holds first (`keras_classics.weight_files`), so that a
     small file cannot ask for much memory.
 
     Raises:
-        ValueError: the file is missing, truncated, damaged, not a `.keras` file, asks for more
-            weights than it holds, or uses a layer that is not registered.
+        ValueError: the file is missing, truncated, damaged, no such file, asks for more weights than it holds, or uses
+            a layer that is not registered.
     """
     path = _existing(path)
+    if path.suffix == ".h5":
+        with _without_false_alarm():
+            return whole_h5.read(path)
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a whole .keras file; save the model again with model.save('….keras')")
     try:
@@ -67,20 +76,25 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def resolve(
-    architecture: str, weights: str | os.PathLike[str], passed: catalog.Arguments, defaults: catalog.Arguments
+    architecture: str,
+    weights: str | os.PathLike[str],
+    passed: catalog.Arguments,
+    defaults: catalog.Arguments,
+    layer_names: LayerNames,
 ) -> tuple[Path, catalog.Arguments]:
     """What `weights` stands for: a file, and the arguments of a constructor to build for it.
 
     Published weights, fetched where they are not yet in Keras's cache, come with arguments that the
-    caller may not contradict. Other files of torchvision and keras.applications come with what all
-    that these publish of the architecture has in common, where the caller says nothing else.
+    caller may not contradict. Other files of PyTorch and keras.applications come with what all that is published of
+    the architecture has in common, or the file itself tells, where the caller says nothing else.
 
     Args:
         architecture: the registry's name.
-        weights: the name of published weights, or a file: `.keras`, `.weights.h5`, torchvision's
-            `.pth` or keras.applications' `.h5`.
+        weights: the name of published weights, or a file: `.keras`, `.weights.h5`, a PyTorch state dict or
+            checkpoint (`state_dicts.SUFFIXES`), or keras.applications' `.h5`.
         passed: the arguments that the caller passed, by name.
         defaults: those of the constructor.
+        layer_names: what publishers call the architecture's layers.
 
     Raises:
         ValueError: there are no such weights, they need other arguments, or cannot be fetched.
@@ -91,6 +105,8 @@ def resolve(
     path = _existing(weights)
     publisher = _publisher(path)
     conventions = catalog.conventions(architecture, publisher) if publisher else {}
+    if publisher == "torchvision" and layer_names.pytorch_arguments:
+        conventions = layer_names.pytorch_arguments(state_dicts.read(path))
     return path, {**conventions, **passed}
 
 
@@ -100,6 +116,7 @@ def load(
     architecture: str,
     layer_names: LayerNames,
     alpha: float = 1.0,
+    fresh_classifier: bool = False,
 ) -> None:
     """Load the weights in a file into `model`, in place.
 
@@ -109,23 +126,32 @@ def load(
         architecture: the model's name in the registry.
         layer_names: what publishers call its layers.
         alpha: its width multiplier, if it has one.
+        fresh_classifier: whether a `.keras`, `.pth` or `.h5` file of other classes may leave the classifier as
+            it is; then `FreshClassifierWarning` is given.
 
     Raises:
         ValueError: the file is missing or damaged, or its weights do not fit the model.
     """
     path = _existing(path)
     publisher = _publisher(path)
+    fresh = False
     if publisher == "torchvision":
-        names = _names(layer_names, model, architecture, publisher)
-        conversion.from_torchvision(model, names, torch_files.read(path))
+        state = state_dicts.read(path)
+        normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+        names = layer_names.of_state_dict(state, normalized)
+        if names is None:
+            raise _unpublished("PyTorch", architecture)
+        fresh = conversion.from_torchvision(model, names, state, fresh_classifier)
     elif publisher == "keras.applications":
-        names = _names(layer_names, model, architecture, publisher)
+        if layer_names.keras_applications is None:
+            raise _unpublished(publisher, architecture)
+        names = layer_names.keras_applications()
         _check_weights(path, model)
         with _without_false_alarm():
             tensors = applications.read(path, architecture, model, alpha)
-        conversion.from_keras_applications(model, names, tensors)
+        fresh = conversion.from_keras_applications(model, names, tensors, fresh_classifier)
     elif path.suffix == ".keras":
-        _copy(load_model(path), model, path)
+        fresh = _copy(load_model(path), model, path, fresh_classifier)
     else:
         _check_weights(path, model)
         try:
@@ -133,6 +159,17 @@ def load(
                 model.load_weights(path)
         except (ValueError, TypeError, OSError, LookupError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path} does not fit {model.name} ({_first_line(error)})") from error
+    if fresh:
+        warnings.warn(
+            f"{path.name} tells other classes apart than {model.name} has: the classifier is random and has to be "
+            "trained",
+            FreshClassifierWarning,
+            stacklevel=3,
+        )
+
+
+def _unpublished(publisher: str, architecture: str) -> InputError:
+    return InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
 
 
 def _check_weights(path: Path, model: keras.Model) -> None:
@@ -142,36 +179,49 @@ def _check_weights(path: Path, model: keras.Model) -> None:
         raise InputError(f"{path} does not fit {model.name} ({error}); save or fetch it again") from error
 
 
-def _names(layer_names: LayerNames, model: keras.Model, architecture: str, publisher: catalog.Publisher) -> Names:
-    """What `publisher` calls the layers of `model`. Raises ValueError where it has no such network."""
-    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
-    if publisher == "keras.applications":
-        names = layer_names.keras_applications
-    elif normalized and layer_names.torchvision_batch_norm:
-        names = layer_names.torchvision_batch_norm
-    else:
-        names = layer_names.torchvision
-    if names is None:
-        raise InputError(f"{publisher} has no {architecture}; weights takes a .keras or .weights.h5 file for it")
-    return names()
+def publisher_of(architecture: str, weights: str) -> catalog.Publisher | None:
+    """Who published weights of these, a name or a file, or gave the file its form; None for our own files.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+    if not weights.endswith(SUFFIXES):
+        return catalog.named(architecture, weights)[0].publisher
+    publisher = _publisher(_existing(weights))
+    theirs = {checkpoint.publisher for checkpoint in catalog.published_weights(architecture)}
+    return publisher if publisher in theirs else None
 
 
 def _publisher(path: Path) -> catalog.Publisher | None:
     """Whose file this is; None for one of ours."""
-    if path.suffix == ".pth":
+    if path.name.endswith(state_dicts.SUFFIXES):
         return "torchvision"
     if path.name.endswith(".weights.h5"):
         return "keras.applications" if applications.wrote(path) else None
     return "keras.applications" if path.suffix == ".h5" else None
 
 
-def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
+def _copy(source: keras.Model, target: keras.Model, path: Path, fresh_classifier: bool) -> bool:
+    """Copy every weight, or all but the classifier's where only that is of another shape and may stay fresh."""
     shapes, wanted = ([tuple(variable.shape) for variable in model.weights] for model in (source, target))
+    if fresh_classifier and shapes != wanted:
+        kept, given = (_without_classifier(model) for model in (target, source))
+        if [tuple(variable.shape) for variable in kept] == [tuple(variable.shape) for variable in given]:
+            for variable, value in zip(kept, given, strict=True):
+                variable.assign(value)
+            return True
     if shapes != wanted:
         odd = next((f"{a} where {b} is needed" for a, b in zip(shapes, wanted, strict=False) if a != b), None)
         detail = f"a weight of shape {odd}" if odd else f"{len(shapes)} weights, {len(wanted)} are needed"
         raise InputError(f"{path} does not fit {target.name}: {detail}; build it as the saved model was built")
     target.set_weights(source.get_weights())
+    return False
+
+
+def _without_classifier(model: keras.Model) -> list[keras.Variable]:
+    classifiers = [layer for layer in model.layers if layer.name == conversion.CLASSIFIER]
+    left_out = {id(variable) for layer in classifiers for variable in layer.weights}
+    return [variable for variable in model.weights if id(variable) not in left_out]
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import contextlib
 import re
 from typing import Any
 
-from export.vocabulary import DISTILLATION_STEPS, IO_TYPES, PRUNING_SCHEDULES, PTQ_WAYS
+from export.vocabulary import DESTINATIONS, DISTILLATION_STEPS, IO_TYPES, PRUNING_SCHEDULES, PTQ_WAYS, SNIPPETS
 from keras_classics.errors import ArgumentParser
 
 DEFAULT_MODEL = "mobilenet_v2"
@@ -84,7 +84,13 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     quantization.add_argument(
         "--min-sqnr", type=float, metavar="DB", help="what the logits' SQNR must reach (default 10 without labels)"
     )
-    quantization.add_argument("--io", choices=IO_TYPES, default="int8", help="type of in- and output")
+    quantization.add_argument("--io", choices=IO_TYPES, help="type of in- and output of an int8 file (default int8)")
+    quantization.add_argument(
+        "--for",
+        dest="destination",
+        choices=DESTINATIONS,
+        help="where the file will run, which sets --io: " + ", ".join(f"{k} {v}" for k, v in DESTINATIONS.items()),
+    )
     quantization.add_argument("--logits", action="store_true", help="cut off a softmax at the end")
     quantization.add_argument(
         "--metric", metavar="NAME", help="what counts of a model, of keras.metrics (default as labels and outputs say)"
@@ -102,6 +108,7 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     source.add_argument(
         "--data", help="mnist (default for training), fashion-mnist, digits, tfds:NAME, or a folder of classes"
     )
+    source.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     source.add_argument("--calibration", metavar="PATH", help="a folder of images, or .npz/.npy in the model's range")
     source.add_argument(
         "--input-range", metavar="LOW,HIGH", help="of the model's input: 0,1 or -1,1 or 0,255 or imagenet"
@@ -111,11 +118,23 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
     )
     source.add_argument("--seed", type=int, default=0, metavar="N")
     source.add_argument("--input-shape", type=_positive, nargs=3, metavar=("H", "W", "C"))
+    source.add_argument(
+        "--streaming", action="store_true", help="one step of a model of sequences, whose states go in and come out"
+    )
     source.add_argument("--classes", type=_positive, metavar="N")
     source.add_argument(
         "--import", dest="import_module", metavar="MODULE", help="a module that registers custom layers"
     )
     result.add_argument("--output", default="exports", metavar="DIR", help="folder for the results (default exports)")
+    result.add_argument(
+        "--snippet",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=SNIPPETS,
+        help="write code for an app beside the file",
+    )
+    result.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     result.add_argument("--benchmark", action="store_true", help="then time the file on this CPU")
     result.add_argument("--verbose", action="store_true", help="show the converter's messages")
     return result

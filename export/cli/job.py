@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +16,9 @@ import keras
 import numpy as np
 
 from export.data.array_files import read_arrays
-from export.data.input_range import InputRange, recorded_range
+from export.data.input_range import InputRange, recorded_class_names, recorded_range
 from export.data.range_evidence import derived_range, range_of_photos
-from export.data.samples import PartImages, balanced, smooth_images
+from export.data.samples import JoinedImages, PartImages, balanced, smooth_images
 from export.data.scale_check import SAMPLES
 from export.errors import InputError
 from export.frontend.given_model import given_model
@@ -27,17 +29,21 @@ from export.quantization.qat import DISTILLATION_BATCH, FineTuning
 from export.quantization.sparsity import Clustering, Pruning
 from export.verification.measures import check_name
 from export.verification.metrics import output_names
-from export.vocabulary import DISTILLATION_STEPS
+from export.vocabulary import DESTINATIONS, DISTILLATION_STEPS
 from keras_classics import preprocessing_for, registry, train
 from keras_classics.datasets import data, image_folder
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
+from keras_classics.pretrained.imagenet import CLASSES, imagenet_classes
+from keras_classics.weights import MODEL_SUFFIXES, FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
 ARRAY_FILES = (".npy", ".npz")
 MOST_CALIBRATION_IMAGES = 500
+LEAST_CALIBRATION_IMAGES = 100
+"""Of a dataset whose calibration part has fewer, training images are taken too; never those of the test part."""
 FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
 PRUNING_EPOCHS = 4
 PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
@@ -64,14 +70,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
     Raises:
         InputError: model, weights or data cannot be used, or data is missing.
     """
-    if chosen.import_module:
-        _import(chosen.import_module)
-    path = Path(chosen.model)
-    named = chosen.model in registry.MODELS or not (path.suffix == ".keras" or path.exists())
-    refuse_contradictions(chosen, flag)
-    if chosen.metric:
-        check_name(chosen.metric)
-    _check_sources(chosen, named)
+    path, named = _checked(chosen)
     input_range: InputRange | None
     if not named:
         model, dataset = _loaded(path, chosen)
@@ -84,7 +83,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
         input_range = _published_range(chosen)
     if chosen.input_range:
         input_range = InputRange.parse(chosen.input_range)
-    input_range = input_range or _found_range(chosen, model, dataset)
+    input_range = input_range or (None if chosen.streaming else _found_range(chosen, model, dataset))
+    _check_destination(chosen, input_range)
     random_weights = named and chosen.weights == "random"
     options = Options(
         mode=chosen.mode,
@@ -96,7 +96,11 @@ def prepare(chosen: argparse.Namespace) -> Job:
         keep_float=chosen.keep_float,
         logits=chosen.logits,
         metric=chosen.metric,
+        input_shape=chosen.input_shape if chosen.streaming else None,
+        streaming=chosen.streaming,
         input_range=input_range.limits if input_range else None,
+        normalization=input_range,
+        class_names=_class_names(chosen, model, dataset, None if named else path),
         max_drop=chosen.max_drop,
         min_sqnr=chosen.min_sqnr,
         mixed=chosen.mixed,
@@ -108,11 +112,98 @@ def prepare(chosen: argparse.Namespace) -> Job:
     return Job(model, calibration, _evaluation(model, dataset, input_range), options)
 
 
-def _import(name: str) -> None:
+def plan(chosen: argparse.Namespace) -> dict[str, str]:
+    """What `prepare` and the export would do, by what it is of; models and data are read, and nothing is trained.
+
+    Raises:
+        InputError: as `prepare` does.
+    """
+    path, named = _checked(chosen)
+    name = chosen.model if named else path.stem
+    if not named:
+        _, dataset = _loaded(path, chosen)
+        source = f"{path}, as it is"
+    elif chosen.weights:
+        _, dataset = _built(chosen)
+        source = f"{name} with the weights {chosen.weights}"
+    else:
+        shape = tuple(chosen.input_shape) if chosen.input_shape else None
+        dataset = _read(chosen, chosen.data or DEFAULT_DATA, shape)
+        source = f"{name}, trained first for {chosen.epochs} epochs (seed {chosen.seed})"
+    file = Path(chosen.output) / f"{name}-{chosen.mode}.tflite"
+    steps = [flag(step) for step in ("prune", "cluster", "qat", "distill", "mixed") if getattr(chosen, step)]
+    rows = {
+        "model": source,
+        "mode": " ".join([chosen.mode, *([f"({chosen.io} in and out)"] if chosen.mode == "int8" else []), *steps]),
+    }
+    if dataset:
+        parts = ", ".join(f"{len(part):,} {part_name}" for part_name, part in dataset.parts.items())
+        rows["data"] = f"{dataset.name}: {parts}; {len(dataset.class_names)} classes"
+        rows["evaluated"] = f"on all {len(dataset.test):,} test images"
+    elif chosen.calibration:
+        rows["data"] = f"{chosen.calibration}, without labels"
+    rows["file"] = f"{file}, in place of the one that is there" if file.exists() else str(file)
+    rows["last time"] = _last_time(file)
+    return rows
+
+
+def _last_time(file: Path) -> str:
+    """How long the export took that wrote the report beside `file`."""
+    try:
+        seconds = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["seconds"]
+        return f"{sum(seconds.values()):.0f} s, without any training of the model"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "not known: there is no report of it"
+
+
+def _checked(chosen: argparse.Namespace) -> tuple[Path, bool]:
+    """The model as a path, and whether it is a name; what contradicts itself is refused."""
+    if chosen.import_module:
+        import_module_of_user(chosen.import_module)
+    path = Path(chosen.model)
+    chosen.io = _io(chosen)
+    named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
+    refuse_contradictions(chosen, flag)
+    if chosen.metric:
+        check_name(chosen.metric)
+    _check_sources(chosen, named)
+    return path, named
+
+
+def import_module_of_user(name: str) -> None:
+    """Import what registers custom layers. Raises InputError where it cannot be."""
     try:
         importlib.import_module(name)
     except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
         raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
+
+
+def _io(chosen: argparse.Namespace) -> str:
+    """The type of in- and outputs that was asked for, or that the place takes where the file will run."""
+    suited = DESTINATIONS.get(chosen.destination, "int8")
+    if chosen.io and chosen.destination in ("litertjs", "mediapipe") and chosen.io == "int8":
+        raise InputError(f"{chosen.destination} takes no int8 in- and outputs; leave --io out, which makes it {suited}")
+    io = chosen.io or suited
+    if "js" in chosen.snippet and chosen.mode in INTEGER_MODES and io == "int8":
+        raise InputError("LiteRT.js takes no int8 in- and outputs, which --snippet js would need; give --for litertjs")
+    return io
+
+
+def _check_destination(chosen: argparse.Namespace, input_range: InputRange | None) -> None:
+    """MediaPipe gives every channel the same normalization, and none at all to bytes.
+
+    Raises:
+        InputError: the model needs another.
+    """
+    if chosen.destination == "mediapipe" and input_range and (len(set(input_range.factor)) > 1 or _uneven(input_range)):
+        raise InputError(
+            "MediaPipe normalizes all channels alike, and this model takes each in its own way; put "
+            "kc.preprocessing_for(…).normalization(255) in front of it (docs/app.md), or train on it with --weights"
+        )
+
+
+def _uneven(input_range: InputRange) -> bool:
+    return len(set(input_range.offset)) > 1 or input_range.reversed_channels
 
 
 def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
@@ -122,6 +213,11 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
         registry.entry(chosen.model)
     elif chosen.weights is not None:
         raise InputError("--weights goes with a model's name; a .keras file has its own")
+    if chosen.streaming and (named or chosen.data or Path(chosen.calibration or "any.npz").suffix not in ARRAY_FILES):
+        raise InputError(
+            "--streaming takes a .keras file of a model of sequences, and these by --calibration FILE.npz; leave out "
+            "--data and models by name"
+        )
     if chosen.data and chosen.calibration:
         raise InputError("--data brings its own calibration images; give either --data or --calibration")
     if chosen.distill and not chosen.qat:
@@ -145,16 +241,18 @@ def _check_sources(chosen: argparse.Namespace, named: bool) -> None:
 def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     if chosen.classes:
         raise InputError("--classes goes with a model's name; a .keras file has its own")
-    model = with_fixed_shapes(given_model(path), chosen.input_shape)
-    dataset = data.load(chosen.data, _image_shape(model)) if chosen.data else None
+    model = given_model(path)
+    if chosen.streaming:  # whose number of steps may be open
+        return model, None
+    model = with_fixed_shapes(model, chosen.input_shape)
+    dataset = data.load(chosen.data, _image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 
 
 def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
     """A model by name with given, or random, weights."""
-    entry = registry.entry(chosen.model)
     shape = tuple(chosen.input_shape) if chosen.input_shape else None
-    dataset = data.load(chosen.data, shape, max(entry.input_shape[:2])) if chosen.data else None
+    dataset = _read(chosen, chosen.data, shape) if chosen.data else None
     if dataset:
         shape = dataset.image_shape
     keras.utils.set_random_seed(chosen.seed)
@@ -165,8 +263,22 @@ def _built(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset | None]:
         arguments["weights"] = chosen.weights
     if shape:
         arguments |= registry.recipe_arguments(chosen.model, shape)
-    model = registry.create_model(chosen.model, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FreshClassifierWarning)
+        try:
+            model = registry.create_model(chosen.model, **arguments)
+        except FreshClassifierWarning as warning:
+            raise InputError(
+                f"--weights {chosen.weights} tells other classes apart than the {classes} that are asked for; train "
+                f"it first: python -m keras_classics.train {chosen.model} --weights {chosen.weights} --data …"
+            ) from warning
     return model, _agreeing(model, dataset, chosen.model)
+
+
+def _read(chosen: argparse.Namespace, name: str, shape: Shape | None) -> Dataset:
+    """A dataset for a model by name, in its paper's size where the images have none in common."""
+    default_size = max(registry.entry(chosen.model).input_shape[:2])
+    return data.load(name, shape, default_size, chosen.skip_unreadable)
 
 
 def _published_range(chosen: argparse.Namespace) -> InputRange | None:
@@ -195,15 +307,32 @@ def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Datase
         pixels, default = dataset.calibration.images(slice(SAMPLES)), UNIT_RANGE
     else:
         assert given is not None
-        pixels, default = _folder(given, shape, SAMPLES), None
+        pixels, default = _folder(given, shape, SAMPLES, chosen.skip_unreadable), None
     return range_of_photos(read_graph(model), pixels, chosen.model, default, dtype)
+
+
+def _class_names(
+    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, path: Path | None
+) -> tuple[str, ...] | None:
+    """What the outputs mean: as recorded beside a file, as the data has it, or ImageNet's of its published weights."""
+    names = recorded_class_names(path) if path else None
+    if names and dataset and names != dataset.class_names and sorted(names) == sorted(dataset.class_names):
+        raise InputError(
+            f"{path} was trained on the classes {', '.join(names)} in this order and {dataset.name} has them as "
+            f"{', '.join(dataset.class_names)}; name the folders so that they sort alike"
+        )
+    if names is None and dataset:
+        names = dataset.class_names
+    if names is None and chosen.weights in catalog.names(chosen.model) and model.outputs[0].shape[-1] == CLASSES:
+        names = tuple(name for _, name in imagenet_classes())
+    columns = {tuple(each.shape[1:]) for each in model.outputs}
+    return names if names and (len(names),) in columns else None
 
 
 def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     """A model by name, trained here and saved beside the export."""
-    entry = registry.entry(chosen.model)
     shape = tuple(chosen.input_shape) if chosen.input_shape else None
-    dataset = data.load(chosen.data or DEFAULT_DATA, shape, max(entry.input_shape[:2]))
+    dataset = _read(chosen, chosen.data or DEFAULT_DATA, shape)
     if chosen.classes and chosen.classes != len(dataset.class_names):
         raise InputError(
             f"--classes is {chosen.classes} and {dataset.name} has {len(dataset.class_names)} classes; leave it out"
@@ -213,7 +342,8 @@ def _trained(chosen: argparse.Namespace) -> tuple[keras.Model, Dataset]:
     train.fit(model, dataset, epochs=chosen.epochs, seed=chosen.seed)
     with replacing(path) as temporary:
         model.save(temporary)
-    write_json(path.with_name(f"{path.stem}.preprocess.json"), {"input_range": [0, 1]})
+    record = {"input_range": [0, 1], "image_shape": dataset.image_shape, "class_names": dataset.class_names}
+    write_json(path.with_name(f"{path.stem}.preprocess.json"), record)
     return model, dataset
 
 
@@ -245,25 +375,31 @@ def _calibration(
         if path.suffix in ARRAY_FILES:
             return read_arrays(path)
         assert input_range is not None  # photos have made it known
-        return input_range.scale(_folder(path, _image_shape(model)))
+        return input_range.scale(_folder(path, _image_shape(model), skip_unreadable=chosen.skip_unreadable))
     assert input_range is not None
     if dataset:
         positions = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
-        return PartImages(dataset.calibration, input_range.scale, positions)
+        own = PartImages(dataset.calibration, input_range.scale, positions)
+        missing = LEAST_CALIBRATION_IMAGES - len(own)
+        if missing <= 0:
+            return own
+        trained_on = balanced(dataset.train.labels.tolist(), missing)
+        return JoinedImages(own, PartImages(dataset.train, input_range.scale, trained_on))
     return input_range.scale(smooth_images(_image_shape(model)))
 
 
-def _folder(folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES) -> np.ndarray:
+def _folder(
+    folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES, skip_unreadable: bool = False
+) -> np.ndarray:
     """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in image_folder.SUFFIXES and path.is_file()
-    )
+    files = image_folder.image_files(folder)
     if not files:
         raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
     chosen = balanced([path.parent for path in files], most)
-    return np.stack([image_folder.decode(files[index], shape) for index in chosen]).astype(np.float32) / 255
+    images = image_folder.decode_readable([files[index] for index in chosen], shape, skip_unreadable)
+    return np.stack(images).astype(np.float32) / 255
 
 
 def _evaluation(model: keras.Model, dataset: Dataset | None, input_range: InputRange | None) -> tuple[Any, Any] | None:
@@ -300,7 +436,7 @@ def _quantized_training(
         training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, chosen.seed, distill=True)
         training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
     else:
-        photos = _folder(Path(chosen.calibration), _image_shape(model))
+        photos = _folder(Path(chosen.calibration), _image_shape(model), skip_unreadable=chosen.skip_unreadable)
         assert input_range is not None  # photos have made it known
         training = FineTuning.on_photos(input_range.scale(photos), seed=chosen.seed)
     return replace(training, epochs=chosen.qat_epochs or training.epochs)

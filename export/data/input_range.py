@@ -66,22 +66,47 @@ class InputRange:
         return pixels * np.asarray(self.factor, np.float32) + np.asarray(self.offset, np.float32)
 
 
+def recorded(model_path: Path) -> dict[str, Any]:
+    """What stands beside a `.keras` file in `STEM.preprocess.json`; empty if there is none.
+
+    Raises:
+        InputError: the file is there and is no JSON object.
+    """
+    path = _beside(model_path)
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is no JSON object ({error}); write it anew, or remove the file") from error
+
+
 def recorded_range(model_path: Path) -> InputRange | None:
-    """The range recorded beside a `.keras` file, in `STEM.preprocess.json`; None if there is none.
+    """The range recorded beside a `.keras` file; None if there is none.
 
     Training writes `input_range`; `preprocessing_for(…).description()` has `mean` and `std`.
 
     Raises:
-        InputError: the file is there and cannot be understood.
+        InputError: the record cannot be understood.
     """
-    path = model_path.with_name(f"{model_path.stem}.preprocess.json")
-    if not path.is_file():
+    content = recorded(model_path)
+    if not content:
         return None
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
         if "mean" in content:
             return InputRange.normalized(tuple(content["mean"]), tuple(content["std"]))
         value = content["input_range"]
         return InputRange.parse(value if isinstance(value, str) else "{},{}".format(*value))
     except (ValueError, KeyError, TypeError, IndexError) as error:
+        path = _beside(model_path)
         raise InputError(f"{path} does not say an input_range; write it as [low, high], or remove the file") from error
+
+
+def recorded_class_names(model_path: Path) -> tuple[str, ...] | None:
+    """The class names recorded beside a `.keras` file, in the order of its outputs; None if there are none."""
+    names = recorded(model_path).get("class_names")
+    return None if names is None else tuple(map(str, names))
+
+
+def _beside(model_path: Path) -> Path:
+    return model_path.with_name(f"{model_path.stem}.preprocess.json")

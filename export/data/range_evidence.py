@@ -13,6 +13,7 @@ from export.data.samples import is_image
 from export.data.scale_check import SAMPLES, first_normalization, up_to
 from export.errors import InputError
 from export.ir.graph import Graph
+from keras_classics.pretrained import catalog
 
 GRAY_RANGES = ("0,1", "-1,1", "0,255")
 COLOUR_RANGES = (*GRAY_RANGES, "imagenet", "caffe")
@@ -38,12 +39,20 @@ class Preprocessing:
         return bool((self.factor == 1).all() and (self.offset == 0).all())
 
     def means(self, candidate: InputRange) -> bool:
-        """Whether it takes images in this range to [0, 1] or [-1, 1], as a Rescaling layer before a network does."""
+        """Whether it takes images in this range to [0, 1] or [-1, 1], or to what published weights were trained on."""
         low, high = (
             (np.asarray(candidate.offset) + end * np.asarray(candidate.factor)) * self.factor + self.offset
             for end in (0, 1)
         )
-        return any(np.allclose(low, least, atol=0.01) and np.allclose(high, 1, atol=0.01) for least in (0, -1))
+        ends = [(0, 1), (-1, 1)]
+        ends += [(-mean / std, (1 - mean) / std) for mean, std in _published() if len(self.factor) == len(mean)]
+        return any(np.allclose(low, least, atol=0.01) and np.allclose(high, most, atol=0.01) for least, most in ends)
+
+
+def _published() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and deviation of each channel that published weights were trained with, for pixels in [0, 1]."""
+    known = {(each.preprocessing.mean, each.preprocessing.std) for each in catalog.CHECKPOINTS}
+    return [(np.asarray(mean), np.asarray(std)) for mean, std in known]
 
 
 def preprocessing(graph: Graph, name: str) -> Preprocessing:

@@ -39,6 +39,24 @@ class PartImages:
         return self._scale(self._part.images(self._chosen[index]))
 
 
+class JoinedImages(PartImages):
+    """The images of several parts, one after the other."""
+
+    def __init__(self, *sources: PartImages) -> None:
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sources))
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        start, stop, _ = index.indices(len(self))
+        found, before = [], 0
+        for source in self._sources:
+            found.append(source[max(start - before, 0) : max(stop - before, 0)])
+            before += len(source)
+        return np.concatenate(found)[:: index.step]
+
+
 def as_inputs(value: Any, names: Sequence[str], shapes: Sequence[tuple[int | None, ...]], what: str) -> list[Images]:
     """`value` as one sequence of samples for each input of the model.
 

@@ -7,18 +7,34 @@ from operators that it does quantize, each with a range of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from export.errors import InputError
 from export.ir.kinds import FUNCTIONS
 
-if TYPE_CHECKING:
-    from export.frontend.builder import Builder
-
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, equation 14
 
 
-def apply(build: Builder, x: str, name: str) -> str:
+class Composer(Protocol):
+    """What an activation is put together with: these methods of `export.frontend.builder.Builder`."""
+
+    def add(self, *args: Any, **kwargs: Any) -> str:
+        """Append an operation; returns the name of its output."""
+
+    def scale(self, x: str, factor: Any) -> str:
+        """x · factor."""
+
+    def shift(self, x: str, term: Any) -> str:
+        """x + term."""
+
+    def combine(self, kind: str, a: str, b: str) -> str:
+        """An operation of two tensors."""
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Without the batch axis."""
+
+
+def apply(build: Composer, x: str, name: str) -> str:
     """Append the activation that Keras calls `name`; returns the name of its output.
 
     Raises:
@@ -34,22 +50,22 @@ def apply(build: Builder, x: str, name: str) -> str:
     return function(build, x, name)
 
 
-def function(build: Builder, x: str, name: str, **parameters: Any) -> str:
+def function(build: Composer, x: str, name: str, **parameters: Any) -> str:
     """Append one operator for each element of `x`; it must be one of `export.ir.kinds`."""
     return build.add("activation", x, shape=build.shape_of(x), function=name, **parameters)
 
 
-def leaky_relu(build: Builder, x: str, slope: float = 0.2) -> str:
+def leaky_relu(build: Composer, x: str, slope: float = 0.2) -> str:
     """x above zero and slope · x below."""
     return function(build, x, "leaky_relu", slope=float(slope))
 
 
-def gelu(build: Builder, x: str, approximate: bool = False) -> str:
+def gelu(build: Composer, x: str, approximate: bool = False) -> str:
     """x · Φ(x)."""
     return function(build, x, "gelu", approximate=bool(approximate))
 
 
-def elu(build: Builder, x: str, alpha: float = 1.0, scale: float = 1.0) -> str:
+def elu(build: Composer, x: str, alpha: float = 1.0, scale: float = 1.0) -> str:
     """scale · (relu(x) + α (exp(min(x, 0)) − 1))."""
     exponential = function(build, clip(build, x, high=0.0), "exponential")
     below = build.shift(build.scale(exponential, scale * alpha), -scale * alpha)
@@ -57,39 +73,39 @@ def elu(build: Builder, x: str, alpha: float = 1.0, scale: float = 1.0) -> str:
     return build.combine("add", above if scale == 1 else build.scale(above, scale), below)
 
 
-def softplus(build: Builder, x: str) -> str:
+def softplus(build: Composer, x: str) -> str:
     """relu(x) + log(1 + exp(−|x|)), which does not overflow."""
     decay = function(build, build.scale(function(build, x, "absolute"), -1.0), "exponential")
     return build.combine("add", function(build, x, "relu"), function(build, build.shift(decay, 1.0), "log"))
 
 
-def softsign(build: Builder, x: str) -> str:
+def softsign(build: Composer, x: str) -> str:
     """x / (1 + |x|), as a product with a squared reciprocal root."""
     root = function(build, build.shift(function(build, x, "absolute"), 1.0), "reciprocal_root")
     return build.combine("multiply", x, build.combine("multiply", root, root))
 
 
-def silu(build: Builder, x: str) -> str:
+def silu(build: Composer, x: str) -> str:
     """x · sigmoid(x)."""
     return build.combine("multiply", x, function(build, x, "sigmoid"))
 
 
-def mish(build: Builder, x: str) -> str:
+def mish(build: Composer, x: str) -> str:
     """x · tanh(softplus(x))."""
     return build.combine("multiply", x, function(build, softplus(build, x), "tanh"))
 
 
-def hard_sigmoid(build: Builder, x: str) -> str:
+def hard_sigmoid(build: Composer, x: str) -> str:
     """relu6(x + 3) / 6."""
     return build.scale(function(build, build.shift(x, 3.0), "relu6"), 1 / 6)
 
 
-def log_sigmoid(build: Builder, x: str) -> str:
+def log_sigmoid(build: Composer, x: str) -> str:
     """−softplus(−x)."""
     return build.scale(softplus(build, build.scale(x, -1.0)), -1.0)
 
 
-def clip(build: Builder, x: str, low: float | None = None, high: float | None = None) -> str:
+def clip(build: Composer, x: str, low: float | None = None, high: float | None = None) -> str:
     """x between two limits, either of which may be missing."""
     if low == 0:
         if high is None or high == 6:
@@ -101,7 +117,7 @@ def clip(build: Builder, x: str, low: float | None = None, high: float | None = 
     return x
 
 
-COMPOSED: dict[str, Callable[[Builder, str], str]] = {
+COMPOSED: dict[str, Callable[[Composer, str], str]] = {
     "elu": elu,
     "selu": lambda build, x: elu(build, x, SELU_ALPHA, SELU_SCALE),
     "leaky_relu": leaky_relu,

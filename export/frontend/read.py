@@ -55,7 +55,7 @@ def read_graph(model: keras.Model, input_shape: Any = None) -> Graph:
         names.update((tensor.number, name) for tensor, name in zip(call.outputs, found, strict=True))
     graph = build.finish([names[tensor.number] for tensor in walked.outputs])
     _take_as_numbers(graph)
-    graph.input_names, graph.output_names = _user_names(model)
+    graph.input_names, graph.output_names = user_names(model)
     check_finite(graph)
     return graph
 
@@ -70,7 +70,7 @@ def _take_as_numbers(graph: Graph) -> None:
                 graph.remove(reader)
 
 
-def _user_names(model: keras.Model) -> tuple[list[str], list[str]]:
+def user_names(model: keras.Model) -> tuple[list[str], list[str]]:
     """What inputs and outputs are called in dicts of them, or else by Keras; all different."""
     inputs = [each.name for each in model.inputs]
     if isinstance(model, keras.Sequential):

@@ -84,6 +84,7 @@ class Graph:
     Attributes:
         inputs, outputs: the operations that take what the model is given, and those that give what it returns.
         input_names, output_names: what the model's user calls these, in the same order; as the operations by default.
+        carried: names of an input and of the output that its user gives to it at the next step.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Graph:
     outputs: list[str]
     input_names: list[str] = field(default_factory=list)
     output_names: list[str] = field(default_factory=list)
+    carried: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.input_names = self.input_names or list(self.inputs)
@@ -110,6 +112,14 @@ class Graph:
         readers = self.consumers()[operation.name]
         return readers[0] if len(readers) == 1 and operation.name not in self.outputs else None
 
+    def carried_operations(self) -> list[tuple[str, str]]:
+        """Each input whose next value the graph gives out, and the operation that gives it."""
+        inputs, outputs = (
+            dict(zip(names, operations, strict=True))
+            for names, operations in ((self.input_names, self.inputs), (self.output_names, self.outputs))
+        )
+        return [(inputs[before], outputs[after]) for before, after in self.carried]
+
     def logits(self, output: str) -> str:
         """What the softmax takes that an output is, or the output itself."""
         operation = self.operations[output]
@@ -122,7 +132,7 @@ class Graph:
             for name, operation in self.operations.items()
         }
         names = (list(self.input_names), list(self.output_names))
-        return Graph(self.name, operations, list(self.inputs), list(self.outputs), *names)
+        return Graph(self.name, operations, list(self.inputs), list(self.outputs), *names, list(self.carried))
 
     def redirect(self, source: str, other: str) -> None:
         """Let all that read one operation's output, and the graph's outputs, take another's."""

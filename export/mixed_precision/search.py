@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from export.run import Run
 from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import FloatModel, Outputs
 from export.verification.gate import least_sqnr_db
+from export.verification.metrics import AccuracyDrop
 from export.verification.verify import Verified, convert_and_verify
 from export.worker.protocol import MeasureSensitivity
 
@@ -51,7 +51,7 @@ class FloatSet(Record):
     operations: list[str]
     sqnr_db: float | None
     agreement_where_sure: float | None
-    drop: dict[str, Any] | None
+    drop: AccuracyDrop | None
     latency: latency.LatencyRatio | None
     predicted: Prediction | None
     passed: bool

@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from export.ir.graph import Graph
 from export.quantization import qat, sparsity
@@ -15,6 +14,7 @@ from export.quantization.ptq import (
     MOST_FOR_ROUNDING,
     LearningData,
     PostTraining,
+    TuningRecord,
     learning_steps,
     tune,
 )
@@ -76,7 +76,7 @@ class FloatCandidate:
         return None
 
     @property
-    def tuning(self) -> dict[str, Any] | None:
+    def tuning(self) -> TuningRecord | None:
         """What post-training quantization did, for the report."""
         return None
 
@@ -103,7 +103,7 @@ class QuantizedCandidate:
     ranges: Ranges
     unrounded: Graph
     keep_float: frozenset[str] = frozenset()
-    tuning: dict[str, Any] | None = None
+    tuning: TuningRecord | None = None
     training: TrainingRecord | None = None
 
     def keeping_float(self, names: frozenset[str]) -> QuantizedCandidate:
@@ -119,7 +119,7 @@ class QuantizedCandidate:
 Candidate = FloatCandidate | QuantizedCandidate
 
 
-def compressed(run: Run) -> dict[str, Any] | None:
+def compressed(run: Run) -> sparsity.StructureRecord | None:
     """Prune and cluster the source's graph in place, if that was asked for; what came of it, for the report."""
     prune, cluster = run.options.prune, run.options.cluster
     if not (prune or cluster):
@@ -188,7 +188,7 @@ def trained(run: Run, candidate: Candidate) -> Candidate:
     graph = candidate.graph.copy()
     ptq_accuracy = _accuracy(run, candidate)
     with run.clock("quantization-aware training"):
-        ranges, record = qat.train_quantized(
+        ranges, history = qat.train_quantized(
             graph,
             run.worker,
             candidate.ranges,
@@ -206,7 +206,7 @@ def trained(run: Run, candidate: Candidate) -> Candidate:
         reference=reference,
         ranges=ranges,
         unrounded=graph,
-        training=TrainingRecord(ptq_accuracy, **record),
+        training=TrainingRecord(ptq_accuracy, training.epochs, training.distill, history),
     )
 
 

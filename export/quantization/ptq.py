@@ -10,8 +10,7 @@ cross-layer equalization of channels, a channel shift that centers them, calibra
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from export.quantization.channel_changes import ChannelChanges
 from export.quantization.held_out import HeldOutScore, split
 from export.quantization.ranges import calibrations
 from export.quantization.scales import Ranges, learnable, runnable
+from export.record import Record
 from export.worker.protocol import Batch, LearnedGroup, LearnEqualization, RoundWeights, TrainingLength
 
 MOST_FOR_ROUNDING = 64  # samples by which kernels are rounded
@@ -65,6 +65,23 @@ class LearningData:
 
 
 @dataclass(frozen=True, eq=False)
+class TuningRecord(Record):
+    """What post-training quantization chose.
+
+    Attributes:
+        equalization: the name of the cross-layer equalization that was taken, or "none".
+        ranges: which statistic of activations sets them.
+        taken: the steps that made held-out samples better, and so were kept.
+        held_out_sqnr_db: of the logits on these samples after each step, in dB.
+    """
+
+    equalization: str
+    ranges: str
+    taken: list[str]
+    held_out_sqnr_db: dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
 class Tuned:
     """A graph that is ready for int8.
 
@@ -72,13 +89,13 @@ class Tuned:
         graph: with kernels on their grids.
         ranges: of its activations.
         unrounded: `graph` before its kernels were put on their grids.
-        record: SQNR of the logits on held-out samples after each step, in dB, and what was chosen.
+        record: what was chosen.
     """
 
     graph: Graph
     ranges: Ranges
     unrounded: Graph | None = None
-    record: dict[str, Any] = field(default_factory=dict)
+    record: TuningRecord | None = None
 
 
 def tune(
@@ -147,7 +164,7 @@ def tune(
         scores["nearest"] = score.reported(result)
     if steps.round_weights:
         result = better("rounded", rounded(data.rounding_samples), result)
-    record = {"equalization": equalization, "ranges": statistic, "taken": taken, "held_out_sqnr_db": scores}
+    record = TuningRecord(equalization, statistic, taken, scores)
     return Tuned(result.graph, result.ranges, start.graph, record)
 
 

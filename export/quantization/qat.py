@@ -231,7 +231,7 @@ def train_quantized(
     teacher: Graph,
     preserve_sparsity: bool = False,
     preserve_clusters: bool = False,
-) -> tuple[Ranges, dict[str, Any]]:
+) -> tuple[Ranges, list[dict[str, float]]]:
     """Train the graph's weights in place under simulated int8.
 
     Kernels with a structure keep it, and the ranges stay; the others are trained on their 8-bit grids, and
@@ -242,7 +242,7 @@ def train_quantized(
         preserve_sparsity, preserve_clusters: the structure that kernels have.
 
     Returns:
-        The ranges, and for the report what was done.
+        The ranges, and the mean loss of each epoch.
     """
     losses, batches = training.prepared(graph)
     request: TrainingRequest
@@ -271,5 +271,4 @@ def train_quantized(
         )
     trained = fit(worker, request, batches)
     graph.set_weights(trained.weights)
-    record = {"epochs": training.epochs, "distilled": training.distill, "history": trained.history}
-    return runnable(graph, trained.ranges or ranges, keep_float), record
+    return runnable(graph, trained.ranges or ranges, keep_float), trained.history

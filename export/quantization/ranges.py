@@ -61,9 +61,15 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
 
 
 def _shared(graph: Graph, ranges: Ranges, keep_float: Collection[str]) -> Ranges:
-    """Give tensors that must have one scale the union of their ranges, so that nothing is requantized."""
+    """Give tensors that must have one scale the union of their ranges, so that nothing is requantized.
+
+    An input that is what an operation gave at the step before has the range that TFLite prescribes for that.
+    """
     union: dict[str, tuple[float, float]] = {}
     for names in of_one_scale(graph, ranges, keep_float):
         members = [ranges[name] for name in names]
+        if all(graph.operations[name].kind == "input" or graph.operations[name].traits.fixed_range for name in names):
+            prescribed = [limits for name in names if (limits := graph.operations[name].traits.fixed_range)]
+            members = prescribed or members
         union |= dict.fromkeys(names, (min(low for low, _ in members), max(high for _, high in members)))
     return union

@@ -148,13 +148,19 @@ def learnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) ->
 
 
 def of_one_scale(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> list[list[str]]:
-    """The operations of `ranges`, in order of execution, parted into those that TFLite gives one scale."""
+    """The operations of `ranges`, in order of execution, parted into those that have one scale.
+
+    TFLite prescribes it of some; a state goes in at the scale at which it came out of the step before.
+    """
     group = {name: {name} for name in graph.operations}
     for operation in graph.operations.values():
         if operation.traits.same_scale and operation.quantizable and operation.name not in keep_float:
             read = [name for name in operation.inputs if graph.operations[name].quantizable]
             merged = group[operation.name].union(*(group[name] for name in read))
             group |= dict.fromkeys(merged, merged)
+    for names in graph.carried_operations():
+        merged = group[names[0]] | group[names[1]]
+        group |= dict.fromkeys(merged, merged)
     parts: dict[int, list[str]] = {}
     for name in ranges:
         parts.setdefault(id(group[name]), []).append(name)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from export.client import Worker
 from export.errors import InputError
 from export.ir.graph import Graph
 from export.quantization.qat import LEARNING_RATE, FineTuning, fit
+from export.record import Record
 from export.tflite_file.audit import FEW_VALUES, Audit, kernels, pattern_share, zero_blocks
 from export.vocabulary import PRUNING_SCHEDULES
 from export.worker.protocol import Cluster, Prune
 
+Schedule = Literal["polynomial", "constant"]
 # The share of the zeros asked for that a file must have: kernels of few weights round it down.
 LEAST_OF_SPARSITY = 0.97
 
@@ -36,7 +38,7 @@ class Pruning:
     sparsity: float = 0.5
     pattern: tuple[int, int] | None = None
     block: tuple[int, int] | None = None
-    schedule: Literal["polynomial", "constant"] = "polynomial"
+    schedule: Schedule = "polynomial"
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
@@ -53,10 +55,6 @@ class Pruning:
         """The share of zeros that must come of it."""
         return self.pattern[0] / self.pattern[1] if self.pattern else self.sparsity
 
-    def description(self) -> dict[str, Any]:
-        """What was asked, without the training."""
-        return {name: getattr(self, name) for name in ("sparsity", "pattern", "block", "schedule")}
-
 
 @dataclass(frozen=True)
 class Clustering:
@@ -70,10 +68,38 @@ class Clustering:
             raise InputError(f"{self.clusters} clusters are too few or too many; it takes 3 to {FEW_VALUES}")
 
 
-def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class PruningRecord(Record):
+    """What was asked of pruning, and the mean loss of each epoch of its training."""
+
+    sparsity: float
+    pattern: tuple[int, int] | None
+    block: tuple[int, int] | None
+    schedule: Schedule
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class ClusteringRecord(Record):
+    """What was asked of clustering, and the mean loss of each epoch of its training."""
+
+    clusters: int
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class StructureRecord(Record):
+    """The operations whose kernels pruning and clustering have left alone, and what each did; None where unasked."""
+
+    left_alone: list[str]
+    prune: PruningRecord | None
+    cluster: ClusteringRecord | None
+
+
+def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster: Clustering | None) -> StructureRecord:
     """Prune, then cluster, the graph's kernels in place; what was asked and how it went, for the report."""
     weighted = [operation for operation in graph.operations.values() if operation.traits.has_kernel]
-    record: dict[str, Any] = {"left_alone": [operation.name for operation in weighted if not operation.compressible]}
+    pruning_record, clustering_record = None, None
     if prune:
         losses, batches = prune.training.prepared(graph)
         pruning = Prune(
@@ -81,11 +107,14 @@ def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster:
             losses=losses,
             length=prune.training.length,
             learning_rate=prune.training.learning_rate or LEARNING_RATE,
-            **prune.description(),
+            sparsity=prune.sparsity,
+            pattern=prune.pattern,
+            block=prune.block,
+            schedule=prune.schedule,
         )
         pruned = fit(worker, pruning, batches)
         graph.set_weights(pruned.weights)
-        record["prune"] = prune.description() | {"history": pruned.history}
+        pruning_record = PruningRecord(prune.sparsity, prune.pattern, prune.block, prune.schedule, pruned.history)
     if cluster:
         losses, batches = cluster.training.prepared(graph)
         clustering = Cluster(
@@ -98,8 +127,9 @@ def give_structure(graph: Graph, worker: Worker, prune: Pruning | None, cluster:
         )
         clustered = fit(worker, clustering, batches)
         graph.set_weights(clustered.weights)
-        record["cluster"] = {"clusters": cluster.clusters, "history": clustered.history}
-    return record
+        clustering_record = ClusteringRecord(cluster.clusters, clustered.history)
+    left_alone = [operation.name for operation in weighted if not operation.compressible]
+    return StructureRecord(left_alone, pruning_record, clustering_record)
 
 
 def faults(path: str | os.PathLike[str], audit: Audit, prune: Pruning | None, cluster: Clustering | None) -> list[str]:

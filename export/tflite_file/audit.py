@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
+from export.record import Record
 
 FLOATS = ("FLOAT32", "FLOAT16")
 STRUCTURED = ("CONV_2D", "FULLY_CONNECTED")  # output channels are the kernels' first axis
@@ -21,6 +22,17 @@ FEW_VALUES = 256
 QUICK_TO_COMPRESS = 64_000_000  # bytes, some two seconds
 LEAST_SPARSITY = 0.01  # that helps compression: a few weights are zero by chance
 NUMPY_TYPES = {"INT8": np.int8, "FLOAT32": np.float32, "FLOAT16": np.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRecord(Record):
+    """An input or output of a file: value = `scale` · (stored − `zero_point`), both None where it is not quantized."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
 
 
 @dataclass(frozen=True)
@@ -44,8 +56,8 @@ class Audit:
     sha256: str
     size_bytes: int
     gzip_bytes: int | None
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
+    inputs: list[TensorRecord]
+    outputs: list[TensorRecord]
     ops: dict[str, int]
     fully_integer: bool
     float_islands: list[str]
@@ -93,8 +105,8 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)) if compressible else None,
-        inputs=[_port(first.tensors[index], type_names) for index in first.inputs],
-        outputs=[_port(first.tensors[index], type_names) for index in first.outputs],
+        inputs=[_tensor_record(first.tensors[index], type_names) for index in first.inputs],
+        outputs=[_tensor_record(first.tensors[index], type_names) for index in first.outputs],
         ops=dict(ops.most_common()),
         fully_integer=not types & set(FLOATS),
         float_islands=islands,
@@ -180,16 +192,16 @@ def _names(enumeration: Any) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 
 
-def _port(tensor: Any, type_names: dict[int, str]) -> dict[str, Any]:
+def _tensor_record(tensor: Any, type_names: dict[int, str]) -> TensorRecord:
     quantization = tensor.quantization
     quantized = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
-    return {
-        "name": _text(tensor.name),
-        "shape": [int(size) for size in tensor.shape],
-        "dtype": type_names[tensor.type].lower(),
-        "scale": float(quantization.scale[0]) if quantized else None,
-        "zero_point": int(quantization.zeroPoint[0]) if quantized else None,
-    }
+    return TensorRecord(
+        name=_text(tensor.name),
+        shape=[int(size) for size in tensor.shape],
+        dtype=type_names[tensor.type].lower(),
+        scale=float(quantization.scale[0]) if quantized else None,
+        zero_point=int(quantization.zeroPoint[0]) if quantized else None,
+    )
 
 
 def _text(value: Any) -> str:

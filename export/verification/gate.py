@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from export.errors import GateError
 from export.options import INTEGER_MODES
 from export.tflite_file.audit import Audit
 from export.verification.float_reference import SelfCheck
+from export.verification.metrics import MetricRecord
 from export.verification.output_errors import PartError
 from export.verification.parity import Parity
 
@@ -53,7 +53,7 @@ def structural_faults(mode: str, found: Audit, islands: Sequence[str], parity: P
 def accuracy_faults(
     mode: str,
     parity: Parity,
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[MetricRecord],
     max_drop: float | None,
     min_sqnr: float | None,
     io: str = "float32",
@@ -61,15 +61,15 @@ def accuracy_faults(
     """What a file lost too much of: of metrics where there are targets, else agreement and SQNR; and whole outputs.
 
     Args:
-        metrics: what `export.verification.metrics.Evaluation.compare` gives; empty without targets.
+        metrics: empty without targets.
         max_drop: in points, or in a metric's own unit; None for `MAX_DROP_POINTS` or `MAX_DROP_SHARE`.
         io: the file's type of outputs, which what may mend it depends on.
     """
-    labelled = {row["output"] for row in metrics}
+    labelled = {metric.output for metric in metrics}
     faults = output_faults(parity.outputs, labelled, min_sqnr, io)
     if mode in FLOAT_PARITY:
         return faults
-    faults += [fault for row in metrics if (fault := metric_fault(row, max_drop))]
+    faults += [fault for metric in metrics if (fault := metric_fault(metric, max_drop))]
     least = least_sqnr_db(bool(labelled), min_sqnr)
     if least is not None and parity.sqnr_db is not None and parity.sqnr_db < least:
         faults.append(f"the logits' SQNR is {parity.sqnr_db:.1f} dB (least {least:g})")
@@ -80,22 +80,21 @@ def accuracy_faults(
     return faults
 
 
-def metric_fault(row: Mapping[str, Any], max_drop: float | None) -> str | None:
+def metric_fault(metric: MetricRecord, max_drop: float | None) -> str | None:
     """What is wrong where a metric fell by more than is let pass; None if nothing is."""
-    limit = max_drop if max_drop is not None else greatest_drop(row)
-    if not row["decides"] or row["drop"] <= limit + 1e-9:
+    limit = max_drop if max_drop is not None else greatest_drop(metric)
+    if not metric.decides or metric.drop <= limit + 1e-9:
         return None
-    form, unit = (".2f", " points") if row["unit"] == "points" else (".3g", "")
-    interval = "" if row["low"] is None else f"95 % interval {row['low']:{form}} to {row['high']:{form}}, "
-    accuracy = row["name"].endswith("accuracy")
-    what = "accuracy" if accuracy else f"{row['name']} of {row['output']!r}"
-    verb = "fell" if row["higher_is_better"] else "rose"
-    return f"{what} {verb} by {row['drop']:{form}}{unit} ({interval}limit {limit:g})"
+    form, unit = (".2f", " points") if metric.unit == "points" else (".3g", "")
+    interval = "" if metric.low is None else f"95 % interval {metric.low:{form}} to {metric.high:{form}}, "
+    what = "accuracy" if metric.is_accuracy else f"{metric.name} of {metric.output!r}"
+    verb = "fell" if metric.higher_is_better else "rose"
+    return f"{what} {verb} by {metric.drop:{form}}{unit} ({interval}limit {limit:g})"
 
 
-def greatest_drop(row: Mapping[str, Any]) -> float:
+def greatest_drop(metric: MetricRecord) -> float:
     """The drop of a metric that is let pass where nobody said one, in its unit."""
-    return MAX_DROP_POINTS if row["unit"] == "points" else MAX_DROP_SHARE * abs(row["float"])
+    return MAX_DROP_POINTS if metric.unit == "points" else MAX_DROP_SHARE * abs(metric.float)
 
 
 def output_faults(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,23 +12,47 @@ from export.client import Worker
 from export.data.samples import Inputs
 from export.ir.graph import Graph
 from export.ir.tensor_names import operations_of
+from export.record import Record
 from export.tflite_file.interpreter import Interpreter
 from export.worker.protocol import CompareLayers
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
-def layer_errors(graph: Graph, worker: Worker, path: str | os.PathLike[str], samples: Inputs) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class LayerError(Record):
+    """The error of an operation's tensor.
+
+    Attributes:
+        operation: its name.
+        fused: those before it that TFLite computes with it, which have no tensor of their own.
+        operator: TFLite's.
+        sqnr_db: of the tensor, with all error that was made before it; None where there is no error.
+        own_sqnr_db: of what the operation makes of the file's own inputs to it.
+    """
+
+    operation: str
+    fused: list[str]
+    operator: str
+    sqnr_db: float | None
+    own_sqnr_db: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerErrors(Record):
+    """The errors in order of execution, over `samples` samples; `worst` and `worst_own` have the least SQNR."""
+
+    samples: int
+    rows: list[LayerError]
+    worst: str | None
+    worst_own: str | None
+
+
+def layer_errors(graph: Graph, worker: Worker, path: str | os.PathLike[str], samples: Inputs) -> LayerErrors:
     """Compare a file with the graph that it was made of, operation by operation.
 
     Args:
         samples: (N, …) for each input. All activations are held in memory: a few will do.
-
-    Returns:
-        `samples`, their number; `rows` in order of execution: `operation` (and `fused`, those before it that
-        have no tensor of their own), `operator`, `sqnr_db` of the tensor, with all error made before it,
-        and `own_sqnr_db`, of what the operation makes of the file's own inputs to it; None where there is
-        no error. `worst` and `worst_own` name the operations with the least of each.
     """
     interpreter = Interpreter(path, inspect=True)
     tensors = _tensors(graph, interpreter)
@@ -35,21 +60,15 @@ def layer_errors(graph: Graph, worker: Worker, path: str | os.PathLike[str], sam
     found = interpreter.run(samples, [tensors[name][1] for name in names])
     powers = worker.run(CompareLayers(graph, dict(zip(names, found, strict=True)), samples)).powers
     rows = [
-        {
-            "operation": name,
-            "fused": tensors[name][2],
-            "operator": tensors[name][0],
-            "sqnr_db": _decibels(signal, error),
-            "own_sqnr_db": _decibels(own_signal, own_error),
-        }
+        LayerError(name, tensors[name][2], tensors[name][0], _decibels(signal, error), _decibels(own_signal, own_error))
         for name, (signal, error, own_signal, own_error) in zip(names, powers, strict=True)
     ]
-    return {
-        "samples": len(samples[0]),
-        "rows": rows,
-        "worst": _least(rows, "sqnr_db"),
-        "worst_own": _least(rows, "own_sqnr_db"),
-    }
+    return LayerErrors(
+        samples=len(samples[0]),
+        rows=rows,
+        worst=_least(rows, lambda row: row.sqnr_db),
+        worst_own=_least(rows, lambda row: row.own_sqnr_db),
+    )
 
 
 def _tensors(graph: Graph, interpreter: Interpreter) -> dict[str, tuple[str, int, list[str]]]:
@@ -70,6 +89,6 @@ def _decibels(signal: float, error: float) -> float | None:
     return round(float(10 * np.log10(signal / error)), 2) if signal and error else None
 
 
-def _least(rows: list[dict[str, Any]], column: str) -> str | None:
-    known = [row for row in rows if row[column] is not None]
-    return min(known, key=lambda row: row[column])["operation"] if known else None
+def _least(rows: list[LayerError], sqnr_db: Callable[[LayerError], float | None]) -> str | None:
+    known = [(value, row.operation) for row in rows if (value := sqnr_db(row)) is not None]
+    return min(known)[1] if known else None

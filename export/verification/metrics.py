@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from export.data.samples import Images, Inputs, batches
 from export.errors import InputError
+from export.record import Record
 from export.verification.measures import (
     AUTOMATIC,
     Accuracy,
@@ -63,6 +64,56 @@ class Judgement:
     decides: bool = True
 
 
+Value = float
+
+
+@dataclass(frozen=True, eq=False)
+class MetricRecord(Record):
+    """What a metric says of the model and of the file.
+
+    Attributes:
+        output: the name of the model's output.
+        name: of the metric.
+        float, file: its values of model and file, on `samples` samples.
+        decides: whether a file may be refused for it.
+        unit: "points" for shares, or else "", which is the metric's own.
+        drop: by how much the file is worse, in that unit.
+        low, high: the paired 95 % interval of that; None where the samples do not tell it.
+        lost, won: on how many samples only the model and only the file was right; None where a sample is more than
+            one answer.
+    """
+
+    output: str
+    name: str
+    higher_is_better: bool
+    float: Value
+    file: Value
+    samples: int
+    decides: bool
+    unit: Literal["points", ""]
+    drop: Value
+    low: Value | None
+    high: Value | None
+    lost: int | None = None
+    won: int | None = None
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it counts right answers."""
+        return self.name.endswith("accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class AccuracyDrop(Record):
+    """By how many percentage points accuracy fell; the rest as in `MetricRecord`."""
+
+    points: float
+    low: float | None
+    high: float | None
+    lost: int | None
+    won: int | None
+
+
 Observed = list[np.ndarray]
 """What each measure keeps of every sample, (N, …)."""
 
@@ -100,41 +151,33 @@ class Evaluation:
         first = self.judgements[0]
         return first.measure.value(first.targets, observed[0]) if isinstance(first.measure, Accuracy) else None
 
-    def compare(self, before: Observed, after: Observed) -> list[dict[str, Any]]:
-        """What got worse from the model to the file.
+    def compare(self, before: Observed, after: Observed) -> list[MetricRecord]:
+        """What got worse from the model to the file: a record for each judgement, the export's metric first."""
+        return [_compared(*each) for each in zip(self.judgements, before, after, strict=True)]
 
-        Returns:
-            For each judgement, the export's metric first: `output`, `name`, `higher_is_better`, `float` and `file`
-            (the values of model and file), `samples`, `decides`, `unit` ("points" for shares, else "", which is the
-            metric's own), and in that unit `drop`, by how much the file is worse, with its paired 95 % interval `low`
-            to `high`, None where the samples do not tell it. `lost` and `won` are on how many samples only the model
-            and only the file was right, where each sample is one answer.
-        """
-        return [self._row(*each) for each in zip(self.judgements, before, after, strict=True)]
 
-    @staticmethod
-    def _row(judgement: Judgement, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-        measure, targets = judgement.measure, judgement.targets
-        values = [measure.value(targets, observed) for observed in (before, after)]
-        unit = POINTS if measure.in_points else 1.0
-        interval = measure.interval(targets, before, after)
-        low, high = (None, None) if interval is None else (unit * end for end in interval)
-        row = {
-            "output": judgement.name,
-            "name": measure.name,
-            "higher_is_better": measure.higher_is_better,
-            "float": values[0],
-            "file": values[1],
-            "samples": len(targets),
-            "decides": judgement.decides,
-            "unit": "points" if measure.in_points else "",
-            "drop": unit * (values[0] - values[1]) * (1 if measure.higher_is_better else -1),
-            "low": low,
-            "high": high,
-        }
-        if before.ndim == 1 and all(np.isin(observed, (0, 1)).all() for observed in (before, after)):
-            row |= {"lost": int((before > after).sum()), "won": int((after > before).sum())}
-        return row
+def _compared(judgement: Judgement, before: np.ndarray, after: np.ndarray) -> MetricRecord:
+    measure, targets = judgement.measure, judgement.targets
+    of_model, of_file = (measure.value(targets, observed) for observed in (before, after))
+    unit = POINTS if measure.in_points else 1.0
+    interval = measure.interval(targets, before, after)
+    low, high = (None, None) if interval is None else (unit * end for end in interval)
+    one_answer = before.ndim == 1 and all(np.isin(observed, (0, 1)).all() for observed in (before, after))
+    return MetricRecord(
+        output=judgement.name,
+        name=measure.name,
+        higher_is_better=measure.higher_is_better,
+        float=of_model,
+        file=of_file,
+        samples=len(targets),
+        decides=judgement.decides,
+        unit="points" if measure.in_points else "",
+        drop=unit * (of_model - of_file) * (1 if measure.higher_is_better else -1),
+        low=low,
+        high=high,
+        lost=int((before > after).sum()) if one_answer else None,
+        won=int((after > before).sum()) if one_answer else None,
+    )
 
 
 def output_names(model: keras.Model) -> list[str]:

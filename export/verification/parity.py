@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from export.data.samples import Inputs
+from export.record import Record
 from export.tflite_file.interpreter import Interpreter
 from export.verification.output_errors import PartError, middle, part_errors, softmax
 from export.verification.output_parts import DescribedOutput
@@ -18,8 +19,8 @@ from export.verification.output_parts import DescribedOutput
 SURE = 0.5
 
 
-@dataclass(frozen=True)
-class Parity:
+@dataclass(frozen=True, eq=False)
+class Parity(Record):
     """How the file's outputs differ from the float model's, over the samples that were compared.
 
     Attributes:
@@ -33,7 +34,8 @@ class Parity:
         ties: the share in which the file's first class ties with another.
         kl_divergence: mean of KL(float ‖ file) in nats, before rounding by the output's scale.
         samples: how many samples were compared.
-        outputs: the error of each part of each output (`export.verification.output_errors.PartError`).
+        compared_on: what these samples are.
+        outputs: the error of each part of each output.
     """
 
     relative_rms: float
@@ -44,11 +46,8 @@ class Parity:
     ties: float | None
     kl_divergence: float | None
     samples: int
+    compared_on: str
     outputs: list[PartError]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def relative_rms(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
@@ -73,6 +72,7 @@ def compare(
     outputs: Sequence[np.ndarray],
     logits: Sequence[np.ndarray],
     described: Sequence[DescribedOutput],
+    compared_on: str,
 ) -> Parity:
     """Compare a file with the float model.
 
@@ -80,6 +80,7 @@ def compare(
         samples: (N, …) for each input.
         outputs, logits: the float model's, (N, …) for each output, after and before the softmax.
         described: the name of each output, and its parts.
+        compared_on: what the samples are, for the report.
     """
     file = Interpreter(path, with_logits=True)
     values = file.run(samples)
@@ -96,6 +97,7 @@ def compare(
         relative_rms=relative_rms(outputs, found_outputs),
         sqnr_db=float(-20 * np.log10(noise)) if 0 < noise < np.inf else None,
         samples=len(samples[0]),
+        compared_on=compared_on,
         outputs=errors,
         **agreement,
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from export.quantization import sparsity
 from export.quantization.candidates import Candidate, converted
 from export.run import Run
+from export.tflite_file import metadata
 from export.tflite_file.audit import Audit, audit
 from export.tflite_file.interpreter import Interpreter
 from export.verification.float_reference import FloatModel, Outputs, observed
 from export.verification.gate import FLOAT_PARITY, accuracy_faults, structural_faults
 from export.verification.islands import unexpected_islands
-from export.verification.metrics import OF_CLASSES, Observed, output_names
+from export.verification.metrics import OF_CLASSES, AccuracyDrop, MetricRecord, Observed, output_names
 from export.verification.output_parts import DescribedOutput, described
 from export.verification.parity import Parity, compare
 from export.verification.runtimes import disagreements
@@ -26,7 +26,7 @@ class Verified:
 
     Attributes:
         observed: what the metrics keep of the file on each evaluation sample; empty without targets.
-        metrics: what got worse, as `export.verification.metrics.Evaluation.compare` tells it; empty without targets.
+        metrics: what got worse, the export's metric first; empty without targets.
         structural_faults: why the file must not be shipped, whatever was asked for.
         accuracy_faults: why it lost too much.
     """
@@ -35,17 +35,17 @@ class Verified:
     audit: Audit
     parity: Parity
     observed: Observed
-    metrics: list[dict[str, Any]]
+    metrics: list[MetricRecord]
     structural_faults: list[str]
     accuracy_faults: list[str]
 
     @property
-    def drop(self) -> dict[str, Any] | None:
-        """By how many points accuracy fell, between `low` and `high`; None where the metric is no accuracy."""
-        row = self.metrics[0] if self.metrics else None
-        if row is None or not row["name"].endswith("accuracy"):
+    def drop(self) -> AccuracyDrop | None:
+        """How far accuracy fell; None where the metric is no accuracy."""
+        if not self.metrics or not self.metrics[0].is_accuracy:
             return None
-        return {"points": row["drop"]} | {key: row[key] for key in ("low", "high", "lost", "won") if key in row}
+        metric = self.metrics[0]
+        return AccuracyDrop(metric.drop, metric.low, metric.high, metric.lost, metric.won)
 
     @property
     def passed(self) -> bool:
@@ -65,11 +65,18 @@ def convert_and_verify(
         GateError: LiteRT's built-in kernels or XNNPACK do not run the file.
     """
     with run.clock("convert"):
-        path.write_bytes(converted(run, candidate))
+        metadata.write(path, converted(run, candidate), run.metadata)
     with run.clock("verify"):
         rounds = run.options.mode not in FLOAT_PARITY
         different = disagreements(path, run.data.compared, rounds)
-        parity = compare(path, run.data.compared, expected.after_softmax, expected.before_softmax, _described(run))
+        parity = compare(
+            path,
+            run.data.compared,
+            expected.after_softmax,
+            expected.before_softmax,
+            _described(run),
+            run.data.compared_on,
+        )
     with run.clock("evaluate"):
         file_observed = observed(run, Interpreter(path).run)
         metrics = run.evaluation.compare(float_model.observed, file_observed) if run.evaluation else []

@@ -54,7 +54,7 @@ def _model(chosen: argparse.Namespace) -> keras.Model:
 
     arguments = {"input_shape": chosen.input_shape, "classes": chosen.classes}
     arguments = {name: value for name, value in arguments.items() if value is not None}
-    if chosen.model.endswith(".keras"):
+    if chosen.model.endswith(weights.MODEL_SUFFIXES):
         if arguments or chosen.variant:
             raise InputError("--input-shape, --classes and --variant go with a model's name; a .keras file has its own")
         return weights.load_model(chosen.model)

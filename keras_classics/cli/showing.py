@@ -29,9 +29,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "keras-classics sho
     """Print what is known of the model."""
     chosen = parser(prog).parse_args(arguments)
     start_keras(chosen.verbose)
-    from keras_classics import zoo
+    from keras_classics import weights, zoo
 
-    known = _of_file(Path(chosen.model)) if chosen.model.endswith(".keras") else zoo.description(chosen.model)
+    known = (
+        _of_file(Path(chosen.model)) if chosen.model.endswith(weights.MODEL_SUFFIXES) else zoo.description(chosen.model)
+    )
     if chosen.json:
         print_json(known)
         return

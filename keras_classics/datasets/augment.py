@@ -29,9 +29,17 @@ class Augmentation:
 
     def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Changed copies of `images`, float32 (n, height, width, channels)."""
-        draws = random.uniform(-1, 1, (len(images), 4))
+        return self.apply(images, self.draw(len(images), random))
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """For each of `count` images four numbers in [-1, 1], and whether it is mirrored."""
+        draws = random.uniform(-1, 1, (count, 4))
+        return draws, random.random(count) < 0.5 if self.horizontal_flip else np.zeros(count, bool)
+
+    def apply(self, images: np.ndarray, drawn: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Copies of `images`, float32 (n, height, width, channels), changed as was drawn."""
+        draws, flipped = drawn
         if self.horizontal_flip:
-            flipped = random.random(len(images)) < 0.5
             images = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
         if not (self.rotation_degrees or self.shift or self.zoom):
             return images

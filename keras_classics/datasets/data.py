@@ -29,7 +29,9 @@ DIGIT_AUGMENTATION = Augmentation(rotation_degrees=12, shift=0.08, zoom=0.12)
 """Digits are turned and moved a little and never mirrored, which would make other signs of them."""
 
 
-def load(name: str, image_shape: Shape | None = None, default_size: int | None = None) -> Dataset:
+def load(
+    name: str, image_shape: Shape | None = None, default_size: int | None = None, skip_unreadable: bool = False
+) -> Dataset:
     """Read a dataset and its fixed parts.
 
     Args:
@@ -39,6 +41,7 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         image_shape: (height, width, channels) to resize to. Without it the embedded sets are
             32×32×1 and other images keep the size they share, up to `default_size`.
         default_size: side to give images that differ in size or exceed it.
+        skip_unreadable: leave out images of a folder that cannot be read; `Dataset.skipped` names them.
 
     Raises:
         ValueError: the name is unknown, the folder cannot be used, or the channels disagree.
@@ -51,7 +54,12 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         return tfds_images.load(name.removeprefix("tfds:"), image_shape, default_size)
     if not Path(name).exists() and os.sep not in name and not name.startswith((".", "~")):
         raise errors.unknown("dataset", name, [*EMBEDDED])
-    return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size)
+    return image_folder.load(Path(os.path.expanduser(name)), image_shape, default_size, skip_unreadable)
+
+
+def is_embedded(name: str) -> bool:
+    """Whether a dataset has small grayscale images of one size, as MNIST."""
+    return name in EMBEDDED
 
 
 def _checked(shape: Shape) -> Shape:
@@ -209,4 +217,4 @@ def _embedded(name: str, image_shape: Shape | None) -> Dataset:
         part: Part(labels.astype(np.int64), ArrayImages(images, shape))
         for part, (images, labels) in source.read().items()
     }
-    return Dataset(name, source.class_names, shape, augmentation=source.augmentation, **parts)
+    return Dataset(name, source.class_names, shape, augmentation=source.augmentation, skipped=(), **parts)

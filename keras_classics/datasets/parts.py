@@ -53,7 +53,7 @@ class Dataset:
 
     `train` is learned from, `validation` chooses, `calibration` sets quantization ranges, and
     `test` is only ever measured on. `image_shape` is (height, width, channels); `augmentation` is
-    what our recipes do to the training images.
+    what our recipes do to the training images. `skipped` names the images that cannot be read and were left out.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Dataset:
     calibration: Part
     test: Part
     augmentation: Augmentation
+    skipped: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Part]:

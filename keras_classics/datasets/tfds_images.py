@@ -68,7 +68,9 @@ def load(name: str, image_shape: Shape | None = None, default_size: int | None =
         if not len(parts[part]) or parts[part].labels.min() < 0:
             raise InputError(f"tfds:{name} has no labelled images for {part}; use another set")
     class_names = tuple(info.features["label"].names)
-    return Dataset(f"tfds:{name}", class_names, shape, augmentation=image_folder.PHOTO_AUGMENTATION, **parts)
+    return Dataset(
+        f"tfds:{name}", class_names, shape, augmentation=image_folder.PHOTO_AUGMENTATION, skipped=(), **parts
+    )
 
 
 def _open(name: str) -> tuple[dict[str, Sequence[dict[str, Any]]], Any]:

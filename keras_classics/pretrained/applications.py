@@ -31,6 +31,8 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
 FIRST_LAYERS = frozenset(("conv1", "Conv1", "conv1_conv", "block1_conv1"))
 # Keras builds all of these networks for images of 224×224 pixels, and none for less than 32×32.
 SIZE, SMALLEST_SIZE = 224, 32
+# What they tell apart where a file is not of as many classes as the model has.
+CLASSES = 1000
 
 
 def read(path: Path, architecture: str, model: keras.Model, alpha: float = 1.0) -> dict[str, np.ndarray]:
@@ -39,7 +41,8 @@ def read(path: Path, architecture: str, model: keras.Model, alpha: float = 1.0) 
     Args:
         path: of the file.
         architecture: its name in our registry.
-        model: ours, which the weights are for; without a top, the file may have one or not.
+        model: ours, which the weights are for; without a top, the file may have one or not. With one, the
+            file's may tell as many classes apart or ImageNet's.
         alpha: the width multiplier of a MobileNet.
 
     Raises:
@@ -51,9 +54,10 @@ def read(path: Path, architecture: str, model: keras.Model, alpha: float = 1.0) 
     options = {"alpha": alpha} if architecture.startswith("mobilenet") else {}
     shape = _with_sides(model.input_shape[1:], keep=top is not None)
     failure: Exception | None = None
-    for include_top in (True,) if top else (True, False):
+    with_top = [(True, classes) for classes in dict.fromkeys((top.units if top else CLASSES, CLASSES))]
+    for include_top, classes in with_top if top else [*with_top, (False, CLASSES)]:
         network = NETWORKS[architecture](
-            weights=None, input_shape=shape, include_top=include_top, classes=top.units if top else 1000, **options
+            weights=None, input_shape=shape, include_top=include_top, classes=classes, **options
         )
         try:
             network.load_weights(path)

@@ -25,12 +25,32 @@ class LayerNames:
 
     The dicts hold every layer that some form of the architecture has; a model may lack some of them.
     `torchvision_batch_norm` is for networks that torchvision numbers otherwise with batch
-    normalization than without.
+    normalization than without. `pytorch` has the names that other code, or older code of torchvision's,
+    gives them; `pytorch_arguments` are those of our constructor that the names of the tensors in a file tell.
     """
 
     torchvision: Callable[[], Names] | None = None
     torchvision_batch_norm: Callable[[], Names] | None = None
+    pytorch: tuple[Callable[[], Names], ...] = ()
+    pytorch_arguments: Callable[[Iterable[str]], dict[str, Any]] | None = None
     keras_applications: Callable[[], Names] | None = None
+
+    @property
+    def of_pytorch(self) -> bool:
+        """Whether a PyTorch network of it is known."""
+        return bool(self.torchvision or self.pytorch)
+
+    def of_state_dict(self, tensors: Iterable[str], normalized: bool) -> Names | None:
+        """Those of the candidates that most of the tensors go by; None where there are none.
+
+        Args:
+            tensors: their names.
+            normalized: whether the model has batch normalization.
+        """
+        numbered = self.torchvision_batch_norm if normalized else None
+        candidates = [names() for names in (numbered or self.torchvision, *self.pytorch) if names]
+        layers_of_file = {name.rpartition(".")[0] for name in tensors}
+        return max(candidates, key=lambda names: len(layers_of_file & set(names.values())), default=None)
 
 
 def normalized_pair(ours: str, convolution: str, norm: str) -> Names:
@@ -38,8 +58,11 @@ def normalized_pair(ours: str, convolution: str, norm: str) -> Names:
     return {f"{ours}_conv": convolution, f"{ours}_norm": norm}
 
 
+CLASSIFIER = "predictions"
+"""The layer whose outputs are the classes, in every network of ours."""
+
 # A model without a top does not have these layers.
-TOP = ("fc1", "fc2", "fc6", "fc7", "predictions")
+TOP = ("fc1", "fc2", "fc6", "fc7", CLASSIFIER)
 # Inference has no use for the counter, and torchvision published GoogLeNet's side heads untrained.
 TORCHVISION_UNUSED = re.compile(r".*\.num_batches_tracked|aux[12]\..*")
 # PyTorch's name of each of Keras's variables.
@@ -55,13 +78,17 @@ TORCHVISION_WEIGHTS = {
 KERAS_BLUE_FIRST = ("block1_conv1", "conv1_conv")
 
 
-def from_torchvision(model: keras.Model, names: Names, tensors: Tensors) -> None:
+def from_torchvision(model: keras.Model, names: Names, tensors: Tensors, fresh_classifier: bool = False) -> bool:
     """Give a model all its weights from a torchvision state dict, or none.
 
     Args:
         model: takes the weights, in place.
         names: what torchvision calls its layers.
         tensors: by name, as torchvision's network of that architecture has them.
+        fresh_classifier: whether the classifier may keep its weights where theirs tells other classes apart.
+
+    Returns:
+        Whether the classifier kept its weights.
 
     Raises:
         ValueError: weights are missing, left over or of another shape; the message names them.
@@ -80,10 +107,10 @@ def from_torchvision(model: keras.Model, names: Names, tensors: Tensors) -> None
         return _dense_kernel(model, layer, value)
 
     tensors = {name: value for name, value in tensors.items() if not TORCHVISION_UNUSED.fullmatch(name)}
-    _assign(model, names, tensors, weight, oriented, ".")
+    return _assign(model, names, tensors, weight, oriented, ".", fresh_classifier)
 
 
-def from_keras_applications(model: keras.Model, names: Names, tensors: Tensors) -> None:
+def from_keras_applications(model: keras.Model, names: Names, tensors: Tensors, fresh_classifier: bool = False) -> bool:
     """Give a model all its weights from a keras.applications model, or none.
 
     Where Keras's network takes B, G, R, the first kernel is turned round, so that ours takes R, G, B.
@@ -92,6 +119,10 @@ def from_keras_applications(model: keras.Model, names: Names, tensors: Tensors) 
         model: takes the weights, in place.
         names: what keras.applications calls its layers.
         tensors: by LAYER/VARIABLE, as keras.applications names them.
+        fresh_classifier: as `from_torchvision`.
+
+    Returns:
+        As `from_torchvision`.
 
     Raises:
         ValueError: as `from_torchvision`.
@@ -107,7 +138,7 @@ def from_keras_applications(model: keras.Model, names: Names, tensors: Tensors) 
             return value.reshape(value.shape[2:])
         return value
 
-    _assign(model, names, tensors, weight, oriented, "/")
+    return _assign(model, names, tensors, weight, oriented, "/", fresh_classifier)
 
 
 def _assign(
@@ -117,9 +148,16 @@ def _assign(
     weight: Callable[[layers.Layer, str], str],
     oriented: Callable[[layers.Layer, keras.Variable, np.ndarray], np.ndarray],
     separator: str,
-) -> None:
+    fresh_classifier: bool,
+) -> bool:
     """Set every variable from the tensor that `weight` names, as `oriented` turns it."""
     weighted = [layer for layer in model.layers if layer.weights]
+    fresh = [
+        layer
+        for layer in weighted
+        if fresh_classifier and layer.name == CLASSIFIER and _tells_others_apart(layer, names, tensors, weight)
+    ]
+    weighted = [layer for layer in weighted if layer not in fresh]
     strangers = [layer.name for layer in weighted if layer.name not in names]
     if strangers:
         raise InputError(f"{model.name} has layers that the weights' publisher has not: {_some(strangers)}")
@@ -150,6 +188,15 @@ def _assign(
             )
     for source, (_, variable) in sources.items():
         variable.assign(values[source].astype(np.float32))
+    return bool(fresh)
+
+
+def _tells_others_apart(
+    classifier: layers.Dense, names: Names, tensors: Tensors, weight: Callable[[layers.Layer, str], str]
+) -> bool:
+    """Whether the tensors have no such classifier, or one of another number of classes."""
+    bias = tensors.get(weight(classifier, "bias")) if classifier.name in names else None
+    return bias is None or np.shape(bias) != (classifier.units,)
 
 
 def _dense_kernel(model: keras.Model, layer: layers.Layer, value: np.ndarray) -> np.ndarray:

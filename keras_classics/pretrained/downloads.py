@@ -1,4 +1,4 @@
-"""Published files in Keras's cache: fetched once, checked against their publisher's hash and ever after."""
+"""Published files: of an installed package, or in Keras's cache, fetched once and checked ever after."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import keras
 
 from keras_classics import files
 from keras_classics.errors import InputError
+from keras_classics.pretrained import installed
 from keras_classics.pretrained.catalog import Checkpoint
 
 
 def fetch(checkpoint: Checkpoint) -> Path:
-    """The checkpoint's file in Keras's cache (`KERAS_HOME`, or `~/.keras`), downloaded if it is not there.
+    """The checkpoint's file in Keras's cache (`KERAS_HOME`, or `~/.keras`), in an installed package, or downloaded.
 
-    Its publisher's hash is checked each time. The first time its SHA-256 is written beside it, in the
+    In the cache its publisher's hash is checked each time. The first time its SHA-256 is written beside it, in the
     form that `sha256sum --check` reads; from then on that SHA-256 is checked as well. Of several
     threads and processes that ask at once, one downloads and the others wait for it.
 
@@ -26,6 +27,8 @@ def fetch(checkpoint: Checkpoint) -> Path:
     path = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models" / checkpoint.file_name
     record = path.with_name(f"{path.name}.sha256")
     if not path.exists():
+        if carried := installed.find(checkpoint):
+            return carried
         with files.locked(path.with_name(f".{path.name}.lock")):
             if not path.exists():
                 with files.replacing(path) as temporary:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keras_classics.arguments import channel_axis, sides
 from keras_classics.errors import InputError
 from keras_classics.pretrained.catalog import Arguments, Checkpoint, named, published_weights
-from keras_classics.pretrained.imagenet import CLASSES
 
 
 def select(model: str, weights: str, passed: Arguments, defaults: Arguments) -> Checkpoint:
@@ -35,7 +34,7 @@ def select(model: str, weights: str, passed: Arguments, defaults: Arguments) -> 
     chosen = min(named(model, weights), key=cost)
     if chosen.contradictions(passed):
         raise InputError(_contradiction(model, weights, chosen, passed))
-    _check_ends(model, weights, defaults | chosen.arguments | passed)
+    _check_channels(model, weights, defaults | chosen.arguments | passed)
     return chosen
 
 
@@ -55,13 +54,8 @@ def _listed(arguments: Arguments) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
 
 
-def _check_ends(model: str, weights: str, arguments: Arguments) -> None:
-    """Refuse another first or last layer than the published one."""
-    if arguments["include_top"] and arguments["classes"] != CLASSES:
-        raise InputError(
-            f"the {weights!r} weights of {model} tell {CLASSES} classes apart, not {arguments['classes']}; "
-            "with include_top=False they carry a classifier of your own"
-        )
+def _check_channels(model: str, weights: str, arguments: Arguments) -> None:
+    """Refuse another first layer than the published one."""
     shape = arguments["input_shape"]
     channels = shape[channel_axis() - 1] if isinstance(shape, tuple | list) and len(shape) == 3 else 3
     if channels != 3:

@@ -1,9 +1,9 @@
-"""PyTorch state dicts (`.pth`) read without PyTorch, and without executing a pickle.
+"""PyTorch state dicts and checkpoints read without PyTorch, and without executing a pickle.
 
 A `.pth` file is a pickle that refers to raw storages. `torch.save` writes it as a zip archive, and
 before PyTorch 1.6 (much of torchvision) as one stream. The few pickle operations that a dict of
 tensors needs are carried out here; a file that holds any other, or names any function or class but
-those of `CONSTRUCTORS` and the storage types, is refused.
+those of `CONSTRUCTORS`, `INERT` and the storage types, is refused.
 """
 
 from __future__ import annotations
@@ -55,6 +55,31 @@ _FAULTS = (
     struct.error,
     zipfile.BadZipFile,
 )
+
+STATE_ENTRIES = ("state_dict", "model_state_dict", "state_dict_ema", "model_ema", "model", "net", "network", "weights")
+"""Under these names training scripts save a state dict beside epochs, scores and optimizers; the first one counts."""
+
+
+class _Opaque:
+    """In the place of a value beside the weights, which nothing looks into."""
+
+
+OPAQUE = _Opaque()
+INERT = frozenset(
+    (
+        "__builtin__ dict",
+        "_codecs encode",
+        "argparse Namespace",
+        "builtins dict",
+        "collections defaultdict",
+        "numpy dtype",
+        "numpy._core.multiarray scalar",
+        "numpy.core.multiarray scalar",
+        "torch device",
+        "torch.serialization _get_layout",
+    )
+)
+"""What the settings, scores and optimizer states in a checkpoint name; none of it is called."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +142,8 @@ def _read_stream(file: BinaryIO) -> dict[str, np.ndarray]:
         raise ValueError("it is neither of the two formats of torch.save")
     if not _unpickled(file)["little_endian"]:
         raise ValueError("its numbers are big-endian")
-    views = _state_dict(_unpickled(file))
-    announced = {storage.key: storage for storage in _storages(views)}
+    announced: dict[str, Storage] = {}
+    views = _state_dict(_unpickled(file, announced))
     storages: dict[Storage, bytes] = {}
     for key in _unpickled(file):
         storage = announced[key]
@@ -129,8 +154,13 @@ def _read_stream(file: BinaryIO) -> dict[str, np.ndarray]:
     return {name: _array(view, storages[view.storage]) for name, view in views.items()}
 
 
-def _unpickled(source: bytes | BinaryIO) -> Any:
-    """The value of one pickle, which is read from `source` up to its end."""
+def _unpickled(source: bytes | BinaryIO, announced: dict[str, Storage] | None = None) -> Any:
+    """The value of one pickle, which is read from `source` up to its end.
+
+    Args:
+        source: what it is read from.
+        announced: takes all storages that it refers to, by key.
+    """
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -187,9 +217,16 @@ def _unpickled(source: bytes | BinaryIO) -> Any:
                 stack.append(_named(operand))
             case "BINPERSID":
                 stack.append(_storage(*stack.pop()))
+                if announced is not None:
+                    announced[stack[-1].key] = stack[-1]
             case "REDUCE":
                 arguments = stack.pop()
                 stack.append(_constructed(stack.pop(), arguments))
+            case "NEWOBJ":
+                stack.pop()
+                if stack.pop() is not OPAQUE:
+                    raise ValueError("it makes an object of something other than a setting")
+                stack.append(OPAQUE)
             case "BUILD":
                 stack.pop()  # attributes of an OrderedDict, such as the versions of its modules
             case other:
@@ -198,11 +235,13 @@ def _unpickled(source: bytes | BinaryIO) -> Any:
 
 
 def _set_items(target: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    if target is OPAQUE:
+        return
     if not isinstance(target, dict):
         raise ValueError("it sets items of something other than a dict")
     for key, value in items:
-        if not isinstance(key, str):
-            raise ValueError("it has a dict with a key that is no string")
+        if not isinstance(key, str | int):
+            raise ValueError("it has a dict with a key that is neither a string nor a number")
         target[key] = value
 
 
@@ -213,10 +252,14 @@ def _named(name: str) -> Any:
         return STORAGE_TYPES[attribute]
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name]
+    if name in INERT:
+        return OPAQUE
     raise ValueError(f"it asks for {module}.{attribute}, which no state dict needs")
 
 
 def _constructed(constructor: Any, arguments: Any) -> Any:
+    if constructor is OPAQUE:
+        return OPAQUE
     if constructor not in CONSTRUCTORS.values() or not isinstance(arguments, tuple):
         raise ValueError("it calls something other than a constructor")
     return constructor(*arguments)
@@ -262,9 +305,14 @@ def _count(value: Any) -> int:
 def _state_dict(value: Any) -> Mapping[str, View]:
     if not isinstance(value, dict) or not value:
         raise ValueError("it holds no tensors by name")
+    if not any(isinstance(view, View) for view in value.values()):
+        value = next((value[key] for key in STATE_ENTRIES if isinstance(value.get(key), dict) and value[key]), value)
     for name, view in value.items():
-        if not isinstance(view, View):
-            raise ValueError(f"its entry {name!r} is no tensor; the state dict has to be the whole file")
+        if not isinstance(view, View) or not isinstance(name, str):
+            raise ValueError(
+                f"its entry {name!r} is no tensor; the state dict has to be the whole file, or its entry "
+                f"{STATE_ENTRIES[0]!r}"
+            )
     return value
 
 

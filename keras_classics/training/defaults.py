@@ -10,3 +10,15 @@ LEARNING_RATE = 4e-3
 
 BATCH_NORM_LEARNING_RATE = 1e-2
 """Peak learning rate of networks with batch normalization, whose activations bear larger steps."""
+
+CHECKPOINT_MINUTES = 10.0
+"""A checkpoint is written after each epoch, and when the last one is older than this."""
+
+CLASSIFIER_LEARNING_RATE = 4e-3
+"""Peak learning rate of a classifier alone."""
+
+UNFROZEN_LEARNING_RATE = 1e-4
+"""Peak learning rate of a network that was trained before, so that steps leave what it knows."""
+
+FINE_TUNING_BATCH_SIZE = 32
+"""Images of one step of fine-tuning; small folders have few steps in an epoch as it is."""

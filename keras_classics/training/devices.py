@@ -54,7 +54,7 @@ def mixed_precision(model: keras.Model, dtype: HalfPrecision | None) -> Iterator
     if dtype is None:
         yield
         return
-    layers = [model, *(layer for layer in _all_layers(model) if not any(layer.output is x for x in model.outputs))]
+    layers = [model, *(layer for layer in all_layers(model) if not any(layer.output is x for x in model.outputs))]
     before = [layer.dtype_policy for layer in layers]
     try:
         for layer in layers:
@@ -66,8 +66,9 @@ def mixed_precision(model: keras.Model, dtype: HalfPrecision | None) -> Iterator
         model.make_predict_function(force=True)  # the one compiled so far computes in `dtype`
 
 
-def _all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, a nested model before its own."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
+            yield from all_layers(layer)

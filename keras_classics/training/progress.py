@@ -11,15 +11,22 @@ from keras_classics.training.checkpoint import History
 
 
 class TrainingProgress:
-    """A bar over all batches, if stdout is a terminal, and a line for each epoch."""
+    """A bar over all batches, if stdout is a terminal, and a line for each epoch.
 
-    def __init__(self, history: History, epochs: int, steps: int, shown: bool = True) -> None:
+    Args:
+        epochs: that the history has in the end.
+        total: batches that the bar counts.
+        position: how many of them are done.
+        shown: whether to print anything.
+    """
+
+    def __init__(self, epochs: int, total: int, position: int, shown: bool = True) -> None:
         self.epochs = epochs
         self.console = Console(highlight=False, quiet=not shown)
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         terminal = shown and self.console.is_terminal
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not terminal)
-        self.task = self.bar.add_task("", total=epochs * steps, completed=len(history["loss"]) * steps)
+        self.task = self.bar.add_task("", total=total, completed=position)
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()

@@ -167,7 +167,7 @@ def test_outputs_of_several_tasks_are_each_judged(tmp_path: Path, worker: Worker
         ("mask", "sparse_categorical_accuracy"): 1,
         ("mask", "mean_iou"): 1,
     }
-    kinds = {row["output"]: row["part"]["kind"] for row in report.parity["outputs"]}
+    kinds = {error.output: error.part.kind for error in report.parity.outputs}
     assert kinds == {"age": "values", "kind": "logits", "mask": "softmax"}
 
 

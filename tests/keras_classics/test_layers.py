@@ -71,6 +71,13 @@ def test_the_padded_identity_subsamples_and_adds_channels_of_zeros() -> None:
     assert not given[..., 6:].any()
 
 
+def test_a_centered_padded_identity_has_as_many_zeros_before_as_after() -> None:
+    given = run(layers.PaddedIdentity(10, 2, centered=True))
+    np.testing.assert_array_equal(given[..., 2:8], IMAGES[:, ::2, ::2])
+    assert not given[..., :2].any()
+    assert not given[..., 8:].any()
+
+
 def test_trainable_subsampling_adds_multiplies_and_shifts() -> None:
     layer = layers.TrainableSubsampling()
     blocks = IMAGES[:, :, :8].reshape(2, 4, 2, 4, 2, 6)
@@ -151,6 +158,7 @@ def test_the_loss_is_equation_9() -> None:
         layers.LocalResponseNormalization(3, 0.1, 0.5, 1.5),
         layers.GroupedConv2D(4, 3, groups=2),
         layers.PaddedIdentity(9, 2),
+        layers.PaddedIdentity(9, 2, centered=True),
         layers.TrainableSubsampling(3),
         layers.ConnectionTableConv2D([[0, 1], [2], [3, 4, 5]], 3),
         layers.ScaledTanh(),

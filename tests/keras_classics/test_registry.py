@@ -18,6 +18,7 @@ import keras_classics as kc
 from keras_classics import arguments, registry
 from keras_classics.pretrained import catalog
 from keras_classics.published import Counts
+from keras_classics.weights import FreshClassifierWarning
 
 NAMES = kc.list_models()
 # One of each family; its other members differ by a row of numbers.
@@ -122,15 +123,17 @@ def test_without_a_top_sizes_may_stay_open(name: str, abstract_model: Callable[.
         assert abstract_model(name, include_top=False, pooling=pooling).output_shape == (None, depth)
 
 
-def test_weights_come_from_a_file_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+def test_weights_of_other_classes_leave_the_classifier_fresh_or_are_refused(tmp_path: Path) -> None:
     model = small("lenet5")
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     for file in ("model.keras", "model.weights.h5"):
         again = small("lenet5", weights=tmp_path / file)
         np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
-        with pytest.raises(ValueError, match="does not fit"):
-            small("lenet5", classes=5, weights=tmp_path / file)
+    with pytest.warns(FreshClassifierWarning):
+        small("lenet5", classes=5, weights=tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="does not fit"):
+        small("lenet5", classes=5, weights=tmp_path / "model.weights.h5")
 
 
 def test_recipe_arguments_are_for_small_images_only() -> None:
@@ -219,7 +222,7 @@ def test_a_docstring_names_all_arguments_weights_and_counts(name: str) -> None:
     assert "None for random weights" in weights_text
     assert "`.keras`" in weights_text
     assert "`.weights.h5`" in weights_text
-    assert ("`.pth`" in weights_text) == (entry.layer_names.torchvision is not None)
+    assert ("`.pth`" in weights_text) == entry.layer_names.of_pytorch
     assert ("`.h5`" in weights_text) == (entry.layer_names.keras_applications is not None)
     text = " ".join(docstring.split())
     for counts in (entry.counts, *entry.variants.values()):

@@ -23,7 +23,7 @@ from keras_classics import alexnet, mobilenet_v2
 from keras_classics.arguments import Pooling
 from keras_classics.errors import InputError
 from keras_classics.pretrained import catalog, conversion
-from keras_classics.weights import load_model
+from keras_classics.weights import FreshClassifierWarning, load_model
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RECORDER = runpy.run_path(str(REFERENCE / "record_torchvision.py"))
@@ -45,8 +45,12 @@ def torchvision_state(name: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
         return state, records[f"{name}/logits"]
 
 
-def saved(state: Mapping[str, np.ndarray], path: Path) -> Path:
-    """Write a state dict as `torch.save` does, without PyTorch."""
+def saved(state: Mapping[str, np.ndarray], path: Path, beside: bytes = b"") -> Path:
+    """Write a state dict as `torch.save` does, without PyTorch.
+
+    Args:
+        beside: the pickled key and value of what else is in a checkpoint; the tensors then are its "state_dict".
+    """
 
     def text(value: str) -> bytes:
         return b"X" + struct.pack("<I", len(value)) + value.encode()
@@ -58,7 +62,7 @@ def saved(state: Mapping[str, np.ndarray], path: Path) -> Path:
         return b"(" + b"".join(map(number, values)) + b"t"
 
     with zipfile.ZipFile(path, "w") as archive:
-        pickled = b"\x80\x02}"
+        pickled = b"\x80\x02}" + (beside + b"s" + text("state_dict") + b"}" if beside else b"")
         for key, (name, value) in enumerate(state.items()):
             value = np.ascontiguousarray(value)
             kind = {np.dtype(np.float32): b"Float", np.dtype(np.int64): b"Long"}[value.dtype]
@@ -67,7 +71,7 @@ def saved(state: Mapping[str, np.ndarray], path: Path) -> Path:
             tensor = b"(" + text("storage") + storage + b"tQ" + number(0) + numbers(value.shape) + numbers(strides)
             pickled += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(" + tensor + b"\x89}tRs"
             archive.writestr(f"archive/data/{key}", value.tobytes())
-        archive.writestr("archive/data.pkl", pickled + b".")
+        archive.writestr("archive/data.pkl", pickled + (b"s." if beside else b"."))
         archive.writestr("archive/version", b"3\n")
     return path
 
@@ -187,14 +191,53 @@ def test_what_follows_a_flatten_is_permuted(data_format: str, request: pytest.Fi
     )
 
 
-def test_other_classes_and_other_architectures_are_refused(tmp_path: Path) -> None:
+def test_weights_of_other_classes_leave_the_classifier_alone_fresh(tmp_path: Path) -> None:
     state, _ = torchvision_state("mobilenet_v2")
     path = saved(state, tmp_path / "theirs.pth")
-    assert "classifier.1.weight is (1000, 1280), which does not fit (1280, 5)" in refusal(
-        kc.MobileNetV2, (64, 64, 3), classes=5, weights=path
+    keras.utils.set_random_seed(0)
+    fresh = kc.MobileNetV2((64, 64, 3), classes=5).get_layer("predictions").get_weights()
+    keras.utils.set_random_seed(0)
+    with pytest.warns(FreshClassifierWarning, match=r"theirs\.pth tells other classes apart .* has to be trained"):
+        model = kc.MobileNetV2((64, 64, 3), classes=5, weights=path)
+    for ours, initial in zip(model.get_layer("predictions").get_weights(), fresh, strict=True):
+        np.testing.assert_array_equal(ours, initial)
+    np.testing.assert_array_equal(model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"])
+    del state["classifier.1.weight"], state["classifier.1.bias"]
+    with pytest.warns(FreshClassifierWarning):
+        kc.MobileNetV2((64, 64, 3), classes=5, weights=saved(state, tmp_path / "headless.pth"))
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_other_files_leave_it_fresh_too(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"theirs{suffix}"
+    if suffix == ".keras":
+        kc.MobileNetV2((32, 32, 3), classes=7).save(path)
+    else:
+        keras.applications.MobileNetV2((224, 224, 3), weights=None).save_weights(path)
+    with pytest.warns(FreshClassifierWarning):
+        model = kc.MobileNetV2((32, 32, 3), classes=5, weights=path)
+    assert model.output_shape == (None, 5)
+    if suffix == ".keras":
+        saved_again = kc.MobileNetV2((32, 32, 3), classes=7, weights=path)
+        np.testing.assert_array_equal(
+            model.get_layer("last_norm").get_weights()[2], saved_again.get_layer("last_norm").get_weights()[2]
+        )
+
+
+def test_a_classifier_is_fresh_only_where_classes_are_asked_for(tmp_path: Path) -> None:
+    state, _ = torchvision_state("mobilenet_v2")
+    state |= {"classifier.1.weight": np.zeros((5, 1280), np.float32), "classifier.1.bias": np.zeros(5, np.float32)}
+    path = saved(state, tmp_path / "theirs.pth")
+    assert "classifier.1.weight is (5, 1280), which does not fit (1280, 1000)" in refusal(
+        kc.MobileNetV2, (64, 64, 3), weights=path
     )
+
+
+def test_other_architectures_are_refused(tmp_path: Path) -> None:
+    state, _ = torchvision_state("mobilenet_v2")
+    path = saved(state, tmp_path / "theirs.pth")
     assert "the weights lack" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
-    assert "torchvision has no lenet5" in refusal(kc.LeNet5, weights=path)
+    assert "PyTorch has no lenet5" in refusal(kc.LeNet5, weights=path)
     path = tmp_path / "theirs.h5"
     path.touch()
     assert "keras.applications has no resnet18" in refusal(kc.ResNet18, (64, 64, 3), weights=path)
@@ -254,3 +297,108 @@ def test_keras_files_open_in_safe_mode(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
     model.save(tmp_path / "unsafe.keras")
     assert "cannot be read as a Keras model" in refusal(load_model, tmp_path / "unsafe.keras")
+
+
+BESIDE = {
+    "score": b"X\x0a\x00\x00\x00best_prec1G@V\xcc\xcc\xcc\xcc\xcc\xcd",
+    "settings": b"X\x04\x00\x00\x00argscargparse\nNamespace\n)\x81}X\x02\x00\x00\x00lrK\x01sb",
+    "optimizer": b"X\x09\x00\x00\x00optimizer}X\x05\x00\x00\x00state}K\x00X\x04\x00\x00\x00stepss",
+    "numpy": (
+        b"X\x04\x00\x00\x00bestcnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(X\x02\x00\x00\x00f8K\x00K\x01tR"
+        b"X\x01\x00\x00\x00atR"
+    ),
+}
+"""What training scripts save beside the weights, as pickle has it."""
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("suffix", [".pth.tar", ".th", ".pt", ".ckpt"])
+def test_checkpoints_of_a_training_are_read_without_what_is_beside_the_weights(
+    beside: str, suffix: str, tmp_path: Path
+) -> None:
+    state, _ = torchvision_state("mobilenet_v2")
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    model = kc.MobileNetV2((32, 32, 3), weights=saved(wrapped, tmp_path / f"best{suffix}", BESIDE[beside]))
+    np.testing.assert_array_equal(model.get_layer("last_norm").get_weights()[0], state["features.18.1.weight"])
+
+
+def test_code_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    beside = b"X\x01\x00\x00\x00acposix\nsystem\n(X\x04\x00\x00\x00exittR"
+    path = saved({"a": np.zeros(2, np.float32)}, tmp_path / "w.pth", beside)
+    assert "it asks for posix.system" in refusal(kc.MobileNetV2, weights=path)
+
+
+@pytest.mark.parametrize("classifier", ["classifier.1", "classifier"])
+def test_older_names_of_mobilenet_v2_give_the_same_network(classifier: str, tmp_path: Path) -> None:
+    state, logits = torchvision_state("mobilenet_v2")
+    older = mobilenet_v2.flat_names(classifier)
+    renamed = {theirs: older[ours] for ours, theirs in mobilenet_v2.torchvision_names().items()}
+    assert renamed["features.2.conv.2"] == "features.2.conv.6"
+    assert renamed["features.1.conv.1"] == "features.1.conv.3"
+    flat = {}
+    for name, value in state.items():
+        layer, _, variable = name.rpartition(".")
+        flat[f"{renamed[layer]}.{variable}"] = value
+    model = kc.MobileNetV2((64, 64, 3), weights=saved(flat, tmp_path / "w.pt"), classifier_activation=None)
+    ours = keras.ops.convert_to_numpy(model(RECORDER["random_input"](64)))
+    assert np.abs(ours - logits).max() <= 1e-4 * np.abs(logits).max()
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(("option", "classifier"), [("A", "linear"), ("B", "linear"), ("B", "fc")])
+def test_cifar_resnets_of_pytorch_compute_the_same(option: str, classifier: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="`make test-backends` has PyTorch")
+    projection = "shortcut" if classifier == "linear" else "downsample"
+    theirs = _cifar_resnet(torch, option, classifier, projection)
+    torch.save({"state_dict": torch.nn.DataParallel(theirs).state_dict(), "best_prec1": 91.25}, tmp_path / "r.th")
+    ours = kc.ResNet20(weights=tmp_path / "r.th", classifier_activation=None)
+    images = np.random.default_rng(0).normal(0, 1, (2, 32, 32, 3)).astype("float32")
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(ours(images)), expected, rtol=1e-3, atol=1e-4)
+
+
+def _cifar_resnet(torch: Any, option: str, classifier: str, projection: str) -> Any:
+    """He et al. 2015, section 4.2, with 20 layers, in inference and with random statistics."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            self.stride, self.zeros = stride, (outputs - inputs) // 2
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+            if option == "B" and stride > 1:
+                convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+                setattr(self, projection, nn.Sequential(convolution, nn.BatchNorm2d(outputs)))
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+            if hasattr(self, projection):
+                x = getattr(self, projection)(x)
+            elif self.stride > 1:
+                x = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.zeros, self.zeros))
+            return torch.relu(x + y)
+
+    class ResNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+            widths = (16, 16, 32, 64)
+            for stage in (1, 2, 3):
+                first = Block(widths[stage - 1], widths[stage], 1 if stage == 1 else 2)
+                rest = [Block(widths[stage], widths[stage], 1) for _ in range(2)]
+                setattr(self, f"layer{stage}", nn.Sequential(first, *rest))
+            setattr(self, classifier, nn.Linear(64, 10))
+
+        def forward(self, x: Any) -> Any:
+            x = self.layer3(self.layer2(self.layer1(torch.relu(self.bn1(self.conv1(x))))))
+            return getattr(self, classifier)(x.mean(dim=(2, 3)))
+
+    torch.manual_seed(0)
+    network = ResNet().eval()
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.uniform_(0.5, 1.5)
+    return network

@@ -51,7 +51,7 @@ def _padded_identity(build: Builder, layer: Any, x: str) -> str:
     channels = build.shape_of(x)[-1]
     if layer.strides > 1:
         x = build.add("strided_slice", x, shape=(*build.shape[:2], channels), slices=[[None, None, layer.strides]] * 2)
-    return build.add("pad", x, padding=[[0, 0], [0, 0], [0, layer.filters - channels]])
+    return build.add("pad", x, padding=[[0, 0], [0, 0], list(layer.zeros(channels))])
 
 
 @register_bridge(layers.TrainableSubsampling)

@@ -22,10 +22,10 @@ def _recurrent(layer: Any, sequences: Any, initial_state: Any = None, mask: Any 
         raise NotImplementedError("it keeps its state between calls (stateful=True); give states as inputs instead")
     length = sequences.shape[1]
     order = range(length - 1, -1, -1) if layer.go_backwards else range(length)
-    state = _start(layer, sequences) if initial_state is None else keras.tree.flatten(initial_state)
+    state = zero_state(layer, sequences) if initial_state is None else keras.tree.flatten(initial_state)
     outputs: list[Any] = []
     for step in order:
-        output, after = _step(layer.cell, sequences[:, step], _packed(layer, state))
+        output, after = step_of_cell(layer.cell, sequences[:, step], packed_state(layer, state))
         after = keras.tree.flatten(after)
         if mask is not None:
             counts = mask[:, step]
@@ -39,13 +39,13 @@ def _recurrent(layer: Any, sequences: Any, initial_state: Any = None, mask: Any 
     return (result, *state) if layer.return_state else result
 
 
-def _step(cell: Any, inputs: Any, states: Any) -> tuple[Any, Any]:
+def step_of_cell(cell: Any, inputs: Any, states: Any) -> tuple[Any, Any]:
     """The output and the states of a cell, or of cells on top of each other, after one step."""
     if not isinstance(cell, layers.StackedRNNCells):
         return cell(inputs, list(states), training=False)
     after = []
     for inner, state in zip(cell.cells, states, strict=True):
-        inputs, states_after = _step(inner, inputs, state if isinstance(state, list | tuple) else [state])
+        inputs, states_after = step_of_cell(inner, inputs, state if isinstance(state, list | tuple) else [state])
         after.append(states_after)
     return inputs, after
 
@@ -56,7 +56,7 @@ def _choose(counts: Any, new: Any, old: Any) -> Any:
     return ops.where(counts, new, old)
 
 
-def _start(layer: Any, sequences: Any) -> list[Any]:
+def zero_state(layer: Any, sequences: Any) -> list[Any]:
     """Zeros for one sample, which are repeated over the batch."""
     if hasattr(layer, "get_initial_state") and len(sequences.shape) == 3:
         return keras.tree.flatten(layer.get_initial_state(batch_size=1))
@@ -72,7 +72,7 @@ def _after_one_step(layer: Any, sequences: Any) -> Any:
     return [keras.KerasTensor((1, *size)) for _ in range(2)]
 
 
-def _packed(layer: Any, state: Sequence[Any]) -> Any:
+def packed_state(layer: Any, state: Sequence[Any]) -> Any:
     """States in the structure that the cell takes: several cells have a list of them each."""
     sizes = getattr(layer.cell, "state_size", None)
     nested = isinstance(sizes, list | tuple) and any(isinstance(each, list | tuple) for each in sizes)

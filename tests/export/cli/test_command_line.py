@@ -18,6 +18,7 @@ import keras_classics as kc
 from export.tflite import main
 from export.tflite_file.audit import audit
 from keras_classics import registry
+from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset
 
 
@@ -48,6 +49,20 @@ def test_a_keras_file_becomes_a_checked_int8_file(
     assert report["input_range"] == [0, 1]
     assert f"{report['accuracy']:.2%}" in out
     assert report["sha256"] == audit(tmp_path / "out" / "digits-int8.tflite").sha256
+    assert report["class_names"] == list("0123456789")
+
+
+def test_a_file_for_mediapipe_takes_bytes_and_has_code_beside_it(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--int8", "--data", "mnist", "--for", "mediapipe", "--snippet", "py", "kt", "--output", tmp_path]
+    code, out, err = run(capsys, model_file, *arguments)
+    assert code == 0, err
+    report = json.loads((tmp_path / "digits-int8.json").read_text())
+    assert report["input"]["dtype"] == report["output"]["dtype"] == "uint8"
+    for suffix in ("py", "kt"):
+        assert str(tmp_path / f"digits-int8.{suffix}") in out
+        assert report["sha256"] in (tmp_path / f"digits-int8.{suffix}").read_text()
 
 
 def photos(images: np.ndarray, folder: Path) -> Path:
@@ -70,6 +85,46 @@ def test_calibration_from_a_folder_and_from_arrays(
         assert report["accuracy"] is None
         assert report["calibration"]["count"] == 20
         assert report["parity"]["compared_on"] == "calibration"
+
+
+def test_a_small_folder_calibrates_on_training_images_too(
+    model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = mnist.test.images(slice(200)), mnist.test.labels[:200]
+    for label in range(10):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True)
+        for index in np.flatnonzero(labels == label)[:6]:
+            picture = Image.fromarray((images[index, ..., 0] * 255).round().astype(np.uint8))
+            picture.save(tmp_path / "photos" / str(label) / f"{index}.png")
+    (tmp_path / "photos" / "3" / "broken.png").write_bytes(b"no picture")
+    arguments = [model_file, "--int8", "--no-gate", "--data", tmp_path / "photos", "--output", tmp_path / "out"]
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "broken.png cannot be read as an image" in err
+    code, _, err = run(capsys, *arguments, "--skip-unreadable")
+    assert code == 0, err
+    report = json.loads((tmp_path / "out" / "digits-int8.json").read_text())
+    dataset = data.load(str(tmp_path / "photos"), skip_unreadable=True)
+    assert len(dataset.calibration) < 20
+    assert report["calibration"]["count"] == len(dataset.calibration) + len(dataset.train)
+    assert report["evaluated"] == len(dataset.test)
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_folder = tmp_path / "out"
+    code, out, err = run(capsys, "--int8", "--qat", "--dry-run", "--output", out_folder)
+    assert code == 0, err
+    assert "mobilenet_v2, trained first for 15 epochs (seed 0)" in out
+    assert "int8 (int8 in and out) --qat" in out
+    assert "mnist: 3,500 train, 300 validation, 200 calibration, 1,000 test; 10 classes" in out
+    code, out, _ = run(capsys, model_file, "--float32", "--dry-run", "--output", out_folder)
+    assert f"{model_file}, as it is" in out
+    assert "not known: there is no report of it" in out
+    assert not out_folder.exists()
+    code, _, err = run(capsys, model_file, "--int8", "--dry-run")
+    assert (code, "give --data or --calibration" in err) == (2, True)
 
 
 def test_layers_can_be_looked_at_and_kept_in_float(
@@ -215,12 +270,29 @@ BAD = {
         lambda p, m: [m, "--int8", "--calibration", arrays(p, 255), "--input-range", "0,1"],
         "reaches from 0 to 255",
     ),
+    "int8 for a browser": (
+        lambda p, m: [m, "--int8", "--for", "litertjs", "--io", "int8"],
+        "takes no int8 in- and out",
+    ),
+    "int8 in JavaScript": (lambda p, m: [m, "--int8", "--snippet", "js"], "give --for litertjs"),
+    "channels for MediaPipe": (
+        lambda p, m: [m, "--int8", "--for", "mediapipe", "--data", "mnist", "--input-range", "imagenet"],
+        "MediaPipe normalizes all channels alike",
+    ),
+    "other order of classes": (lambda p, m: [turned(m), "--data", "mnist"], "trained on the classes 9, 8, 7, 6, 5"),
     "metric": (lambda p, m: ["lenet5", "--metric", "acuracy"], "metric 'acuracy' is not known; it takes accuracy, "),
     "import": (lambda p, m: [m, "--import", "no_such_module"], "no_such_module"),
     "import of no name": (lambda p, m: [m, "--import", ".'"], "--import .': the 'package' argument is required"),
     "weights for a file": (lambda p, m: [m, "--weights", "random"], "--weights goes with a model's name"),
     "output is a file": (lambda p, m: [m, "--output", file_there(p / "out")], "a file stands where a folder is needed"),
 }
+
+
+def turned(model: Path) -> Path:
+    """A record beside the model that has the digits the other way round."""
+    record = {"input_range": [0, 1], "class_names": list("9876543210")}
+    model.with_name("digits.preprocess.json").write_text(json.dumps(record))
+    return model
 
 
 def arrays(folder: Path, scale: float) -> Path:
@@ -299,7 +371,7 @@ def test_sigterm_during_an_export_leaves_no_file_and_no_folder(model_file: Path,
     (temporary := tmp_path / "temporary").mkdir()
     output = tmp_path / "output"
     program = (
-        "import os, signal, sys; from export import pipeline; from export.cli.command import main\n"
+        "import os, signal, sys; from export import pipeline; from export.tflite import main\n"
         "convert = pipeline.convert_and_verify\n"
         "def ended(run, candidate, file, *rest):\n"
         "    assert file.exists() and '.partial' in file.name\n"

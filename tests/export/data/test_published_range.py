@@ -12,7 +12,7 @@ import pytest
 
 import keras_classics as kc
 from export import export_tflite
-from export.cli.command import parser
+from export.cli.arguments import parser
 from export.cli.job import _published_range
 from export.client import Worker
 from export.data.input_range import recorded_range

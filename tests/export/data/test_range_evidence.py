@@ -15,6 +15,7 @@ from export.data.range_evidence import derived_range, range_of_photos
 from export.frontend.read import read_graph
 from export.tflite import main
 from export.tflite_file.interpreter import Interpreter
+from keras_classics import preprocessing_for
 from keras_classics.datasets.parts import Dataset
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -51,6 +52,8 @@ TOLD: dict[str, tuple[Callable[[], tuple[layers.Layer, ...]], str]] = {
     "2, -1": (lambda: (layers.Rescaling(2.0, -1.0),), "0,1"),
     "0.5, 0.5": (lambda: (layers.Rescaling(0.5, 0.5),), "-1,1"),
     "in two steps": (lambda: (layers.Rescaling(1 / 255), layers.Rescaling(2.0, -1.0)), "0,255"),
+    "published, of [0, 1]": (lambda: (preprocessing_for("mobilenet_v2").normalization(),), "0,1"),
+    "published, of bytes": (lambda: (preprocessing_for("resnet18").normalization(255),), "0,255"),
     "behind a border": (lambda: (layers.ZeroPadding2D(1), layers.Rescaling(1 / 255)), "0,255"),
 }
 

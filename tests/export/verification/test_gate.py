@@ -1,15 +1,18 @@
 """What of a quantized file counts as lost too much."""
 
+from typing import Any
+
 import pytest
 
 from export.verification.gate import accuracy_faults
+from export.verification.metrics import MetricRecord
 from export.verification.parity import Parity
 
 
-def parity(**changes) -> Parity:
+def parity(**changes: Any) -> Parity:
     values = {
         "relative_rms": 0.05, "sqnr_db": 26.0, "argmax_agreement": 0.9, "agreement_where_sure": 1.0, "sure": 20,
-        "ties": 0.0, "kl_divergence": 0.01, "samples": 100, "outputs": [],
+        "ties": 0.0, "kl_divergence": 0.01, "samples": 100, "compared_on": "evaluation data", "outputs": [],
     }  # fmt: skip
     return Parity(**values | changes)
 
@@ -21,13 +24,13 @@ def test_a_miss_in_few_images_is_forgiven_and_a_share_of_many_is_not(sure: int, 
     assert [fault.startswith("it agrees with the float model on") for fault in faults] == [True] * refused
 
 
-def row(drop: float, **changes) -> dict:
+def row(drop: float, **changes: Any) -> MetricRecord:
     values = {
         "output": "o", "name": "sparse_categorical_accuracy", "higher_is_better": True, "float": 0.9,
         "file": 0.9 - drop / 100, "samples": 100, "decides": True, "unit": "points",
         "drop": drop, "low": drop - 0.3, "high": drop + 0.3,
     }  # fmt: skip
-    return values | changes
+    return MetricRecord(**values | changes)
 
 
 def test_labels_tell_more_than_agreement_does() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export import Worker, export_tflite
-from export.cli.command import show_layers
+from export.cli.show import show_layers
 from keras_classics import train
 from keras_classics.datasets.parts import Dataset
 

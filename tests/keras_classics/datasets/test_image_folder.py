@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_classics.datasets import data, image_folder
+from keras_classics.datasets import data, folder_index, image_folder
 from keras_classics.datasets.parts import Part
 from keras_classics.errors import InputError
 
@@ -303,3 +303,95 @@ def test_grays_without_a_known_range_are_refused(folder: Path) -> None:
 def test_a_wrong_channel_count_brings_the_mend(folder: Path) -> None:
     text = message_of(folder, (8, 8, 1))
     assert "holds colour images and an image shape of 8×8×1 is asked for; use 8×8×3" in text
+
+
+def spoil(folder: Path) -> None:
+    """Two images that cannot be read, what archivers leave, and a pipe that is called like an image."""
+    (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff half a JPEG")
+    (folder / "dog" / "phone.heic").write_bytes(b"not for Pillow")
+    (folder / "cat" / "._00.png").write_bytes(b"left by macOS")
+    (folder / "dog" / "__MACOSX").mkdir()
+    (folder / "dog" / "__MACOSX" / "01.png").write_bytes(b"left by macOS")
+    (folder / "__MACOSX" / "cat").mkdir(parents=True)
+    os.mkfifo(folder / "cat" / "pipe.png")
+
+
+def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    spoil(folder)
+    message = message_of(folder)
+    assert message.startswith("2 images cannot be read: ")
+    assert "broken.jpg" in message
+    assert "phone.heic" in message
+    assert message.endswith("replace or remove them, or give --skip-unreadable")
+
+
+def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(folder: Path) -> None:
+    expected = data.load(str(folder))
+    spoil(folder)
+    dataset = data.load(str(folder), skip_unreadable=True)
+    assert dataset.class_names == expected.class_names
+    assert [Path(line.split()[0]).name for line in dataset.skipped] == ["broken.jpg", "phone.heic"]
+    assert {name: part.digest() for name, part in dataset.parts.items()} == {
+        name: part.digest() for name, part in expected.parts.items()
+    }
+
+
+def test_a_folder_is_read_once_and_again_only_where_it_changed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("home")))
+    for path in folder.rglob("*.png"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    read: list[Path] = []
+    inspect = image_folder._inspect
+
+    def remembered(path: Path) -> folder_index.Found:
+        read.append(path)
+        return inspect(path)
+
+    monkeypatch.setattr(image_folder, "_inspect", remembered)
+    first = data.load(str(folder))
+    assert len(read) == 40
+    again = data.load(str(folder))
+    assert len(read) == 40
+    assert {name: part.digest() for name, part in first.parts.items()} == {
+        name: part.digest() for name, part in again.parts.items()
+    }
+    changed, gone = folder / "cat" / "03.png", folder / "dog" / "05.png"
+    picture(changed)
+    gone.unlink()
+    assert changed in paths(data.load(str(folder)).train) | paths(data.load(str(folder)).test) | {changed}
+    assert set(read[40:]) == {changed}
+    for index in Path(os.environ["KERAS_HOME"]).rglob("*.json"):
+        index.write_text("{")
+    del read[:]
+    data.load(str(folder))
+    assert len(read) == 39
+
+
+def test_a_home_that_cannot_be_written_to_is_done_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", "/proc/none")
+    assert len(data.load(str(folder)).train) == 30
+
+
+def test_what_file_managers_leave_is_passed_over(folder: Path) -> None:
+    (folder / "cat" / "._00.png").write_bytes(b"no image")
+    (folder / "cat" / "__MACOSX").mkdir()
+    (folder / "cat" / "__MACOSX" / "00.png").write_bytes(b"no image")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "00.png").write_bytes(b"no image")
+    os.mkfifo(folder / "dog" / "pipe.png")
+    dataset = data.load(str(folder))
+    assert dataset.class_names == ("cat", "dog")
+    assert sum(map(len, dataset.parts.values())) == 40
+
+
+def test_large_jpegs_are_decoded_at_a_fraction_of_their_size_to_nearly_the_same(tmp_path: Path) -> None:
+    skimage = pytest.importorskip("skimage.data")
+    photo = Image.fromarray(skimage.chelsea()).resize((1804, 1200), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "large.jpg", quality=95)
+    photo.save(tmp_path / "large.png")
+    drafted, whole = (image_folder.decode(tmp_path / f"large.{kind}", (224, 224, 3)) for kind in ("jpg", "png"))
+    assert np.abs(drafted.astype(int) - whole).mean() < 2
+    decoded = image_folder._read(tmp_path / "large.jpg", 224)
+    assert decoded.size == (451, 300)

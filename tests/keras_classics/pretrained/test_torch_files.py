@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import pickle
@@ -108,11 +109,21 @@ def test_code_in_a_file_is_not_run(zipped: bool, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.backends
 @pytest.mark.parametrize("zipped", [True, False])
-def test_whole_models_and_training_checkpoints_are_refused(torch: Any, zipped: bool, tmp_path: Path) -> None:
+def test_whole_models_are_refused_and_training_checkpoints_read(torch: Any, zipped: bool, tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
     assert "torch.nn.modules.linear.Linear" in refusal(tmp_path / "model.pth")
-    torch.save({"model": {"w": torch.zeros(2)}}, tmp_path / "run.pth", _use_new_zipfile_serialization=zipped)
-    assert "'model' is no tensor" in refusal(tmp_path / "run.pth")
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    checkpoint = {
+        "epoch": 3, "args": argparse.Namespace(lr=0.1), "best": np.float64(0.5), "scores": {1: [0.5, None, True]},
+        "optimizer": optimizer.state_dict(), "state_dict": network.state_dict(),
+    }  # fmt: skip
+    torch.save(checkpoint, tmp_path / "run.pth", _use_new_zipfile_serialization=zipped)
+    assert list(torch_files.read(tmp_path / "run.pth")) == ["weight", "bias"]
+    torch.save({"mine": {"w": torch.zeros(2)}}, tmp_path / "run.pth", _use_new_zipfile_serialization=zipped)
+    assert "'mine' is no tensor" in refusal(tmp_path / "run.pth")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +135,7 @@ def test_whole_models_and_training_checkpoints_are_refused(torch: Any, zipped: b
         (state_of_one(shape=b"K\x06\x85"), "larger than its storage"),
         (b"\x80\x02}.", "no tensors by name"),
         (b"\x80\x02]r\xff\xff\xff\x7f.", "no tensors by name"),
-        (b"\x80\x02" + b"}" + b")" + b"\x85" * 100_000 + b"K\x00s.", "a key that is no string"),
+        (b"\x80\x02" + b"}" + b")" + b"\x85" * 100_000 + b"K\x00s.", "a key that is neither a string nor a number"),
         (b"\x80\x02cbuiltins\neval\nX\x01\x00\x00\x001\x85R.", "builtins.eval"),
         (b"\x80\x02X\x01\x00\x00\x001\x85R.", "pop from empty"),
         (b"\x80\x02K\x01K\x02R.", "something other than a constructor"),

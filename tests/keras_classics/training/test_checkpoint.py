@@ -16,31 +16,39 @@ import pytest
 from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
 from keras_classics.training import fitting
-from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.checkpoint import Checkpoint, State
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("precision", [None, "bfloat16"])
+@pytest.mark.parametrize(("precision", "position"), [(None, 8), ("bfloat16", 8), (None, 5)])
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     few_digits: Dataset,
     tmp_path: Path,
     precision: Any,
+    position: int,
     network: Callable[..., keras.Model],
     same: Callable[[keras.Model, keras.Model], bool],
 ) -> None:
+    """After two epochs of four steps, and in the middle of the second."""
     recipe = {"epochs": 4, "seed": 1, "progress": False, "mixed_precision": precision}
     whole, first_half, second_half = (network(seed=1) for _ in range(3))
     expected = fitting.fit(whole, few_digits, **recipe)
 
     class Interrupted(Checkpoint):
-        def save(self, model: keras.Model, history: History) -> None:
-            super().save(model, history)
-            if len(history["loss"]) == 2:
+        def save(self, model: keras.Model, state: State) -> None:
+            super().save(model, state)
+            if state.position == position:
                 signal.raise_signal(signal.SIGINT)
 
     checkpoint = tmp_path / "checkpoint.npz"
     with pytest.raises(KeyboardInterrupt):
-        fitting.fit(first_half, few_digits, checkpoint=Interrupted(checkpoint, {"a": 1}), **recipe)
+        fitting.fit(
+            first_half,
+            few_digits,
+            checkpoint=Interrupted(checkpoint, {"a": 1}),
+            checkpoint_minutes=0,
+            **recipe,
+        )
     assert not same(whole, first_half)
     history = fitting.fit(second_half, few_digits, checkpoint=Checkpoint(checkpoint, {"a": 1}), resume=True, **recipe)
     assert history == expected
@@ -48,7 +56,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
 
 
 @pytest.mark.backends
-def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whole_one(
+def test_a_signal_in_the_middle_of_an_epoch_writes_a_checkpoint_there(
     few_digits: Dataset, tmp_path: Path, network: Callable[..., keras.Model]
 ) -> None:
     class Interrupting:
@@ -56,7 +64,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whol
 
         def pixels(self, indices: np.ndarray) -> np.ndarray:
             self.reads += 1
-            if self.reads == 22:  # in the sixth epoch, or the fifth: TensorFlow reads ahead
+            if self.reads == 22:  # in the sixth epoch, or before it: TensorFlow reads ahead
                 os.kill(os.getpid(), signal.SIGINT)
             return few_digits.train.source.pixels(indices)
 
@@ -68,7 +76,10 @@ def test_ctrl_c_in_the_middle_of_an_epoch_leaves_the_checkpoint_of_the_last_whol
     assert signal.getsignal(signal.SIGINT) is handler
     model = network()
     fitting.compile_for_training(model, 36, 1e-3)
-    assert len(checkpoint.restore(model)["loss"]) in (3, 4, 5)
+    state = checkpoint.restore(model)
+    assert 8 < state.position < 24
+    assert len(state.history["loss"]) == state.position // 4
+    assert bool(state.metrics) == (state.position % 4 != 0)
 
 
 def test_resuming_after_the_last_epoch_trains_no_more(

@@ -13,7 +13,7 @@ import pytest
 
 from keras_classics.datasets.parts import Dataset, Part
 from keras_classics.errors import InputError
-from keras_classics.training import fitting
+from keras_classics.training import fitting, measuring
 from keras_classics.training.checkpoint import Checkpoint, History
 
 
@@ -23,7 +23,7 @@ def test_training_learns(digits: Dataset, network: Callable[..., keras.Model]) -
     history = fitting.fit(model, digits, epochs=8, progress=False)
     assert history["loss"][-1] < history["loss"][0] / 3
     assert history["val_accuracy"][-1] > 0.9
-    assert fitting.accuracy(model, digits.test) > 0.9
+    assert measuring.accuracy(model, digits.test) > 0.9
 
 
 @pytest.mark.backends
@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 def test_accuracy_counts_every_image_once(digits: Dataset, count: int, network: Callable[..., keras.Model]) -> None:
     model, part = network(), Part(digits.train.labels[:count], digits.train.source)
     scores = keras.ops.convert_to_numpy(model(part.images(), training=False))
-    assert fitting.accuracy(model, part) == np.mean(scores.argmax(1) == part.labels)
+    assert measuring.accuracy(model, part) == np.mean(scores.argmax(1) == part.labels)
 
 
 @pytest.mark.backends
@@ -82,7 +82,7 @@ def test_mixed_precision_computes_in_16_bits_and_leaves_a_float32_model(
     assert history["loss"][1] < history["loss"][0]
     images = few_digits.validation.images()
     expected = keras.ops.convert_to_numpy(model(images, training=False))
-    np.testing.assert_allclose(fitting.predict(model, few_digits.validation), expected, atol=1e-5)
+    np.testing.assert_allclose(measuring.predict(model, few_digits.validation), expected, atol=1e-5)
 
 
 def test_batch_normalization_bears_a_larger_rate(network: Callable[..., keras.Model]) -> None:
@@ -97,7 +97,10 @@ def test_batch_normalization_bears_a_larger_rate(network: Callable[..., keras.Mo
         ({"epochs": 1, "batch_size": 0}, r"batch size is 0"),
         ({"epochs": 1, "learning_rate": 0.0}, r"learning rate is 0\.0; it takes a number above 0"),
         ({"epochs": 1, "learning_rate": float("nan")}, r"learning rate is nan"),
-        ({"epochs": 2, "learning_rate": 1e30}, r"the loss is (nan|inf) in epoch \d; use a lower learning rate"),
+        (
+            {"epochs": 2, "learning_rate": 1e30},
+            r"the loss is (nan|inf) at step \d of epoch \d; use a lower learning rate",
+        ),
     ],
 )
 def test_senseless_arguments_are_refused(

@@ -16,7 +16,7 @@ import pytest
 
 from keras_classics import files, train, weights
 from keras_classics.datasets import data
-from keras_classics.training import fitting
+from keras_classics.training import measuring
 
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 
@@ -42,7 +42,7 @@ def test_the_record_agrees_with_the_model_beside_it(run: Path) -> None:
     digits = data.load("digits", (16, 16, 1))
     model = weights.load_model(run / "model.keras")
     assert record["model_sha256"] == hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
-    assert record["test_accuracy"] == fitting.accuracy(model, digits.test)
+    assert record["test_accuracy"] == measuring.accuracy(model, digits.test)
     assert record["images"] == {"train": 1237, "validation": 100, "calibration": 100, "test": 360}
     assert record["settings"]["data_digests"]["test"] == digits.test.digest()
     assert record["settings"]["backend"] == keras.backend.backend()

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 
 from keras_classics import train, weights
-from keras_classics.training.checkpoint import Checkpoint, History
+from keras_classics.training.checkpoint import Checkpoint, State
 
 SMALL = ["lenet5", "--data", "digits", "--input-shape", "16", "16", "1"]
 
@@ -53,8 +55,8 @@ def test_signals_leave_the_old_model_and_resuming_gives_the_uninterrupted_result
     (tmp_path / "model.keras").write_text("an earlier model")
     save = Checkpoint.save
 
-    def save_then_interrupt(self: Checkpoint, model: keras.Model, history: History) -> None:
-        save(self, model, history)
+    def save_then_interrupt(self: Checkpoint, model: keras.Model, state: State) -> None:
+        save(self, model, state)
         signal.raise_signal(number)
 
     monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
@@ -118,3 +120,33 @@ def test_devices_share_batches_of_any_size(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "keras_classics.train", *SMALL, "--epochs", "2", "--output", str(tmp_path)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert json.loads((tmp_path / "run.json").read_text())["test_accuracy"] > 0.5
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([*SMALL, "--epochs", "3", "--dry-run", "--output", str(tmp_path / "new")]) == 0
+    out = capsys.readouterr().out
+    assert "1,237 train, 100 validation, 100 calibration, 360 test; 10 classes" in out
+    assert "3 epochs, 57 steps of 64 images" in out
+    assert "last time  not known" in out
+    assert not (tmp_path / "new").exists()
+    assert train.main([*SMALL, "--dry-run", "--output", str(run)]) == 0
+    assert f"{run}, where a training stands\nlast time  " in capsys.readouterr().out
+
+
+def test_images_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(6):
+            Image.fromarray(random.integers(0, 255, (16, 16), np.uint8)).save(tmp_path / f"photos/{name}/{index}.png")
+    (tmp_path / "photos" / "a" / "phone.heic").write_bytes(b"not for Pillow")
+    arguments = ["lenet5", "--data", str(tmp_path / "photos"), "--epochs", "1", "--output", str(tmp_path / "run")]
+    assert train.main(arguments) == 2
+    assert "or give --skip-unreadable" in capsys.readouterr().err
+    assert train.main([*arguments, "--skip-unreadable"]) == 0
+    assert capsys.readouterr().err.startswith(f"skipped: {tmp_path / 'photos/a/phone.heic'} cannot be read")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["skipped"] == 1
+    assert sum(run["images"].values()) == 12

@@ -13,7 +13,7 @@ from keras import layers
 from keras_classics import train
 from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset
-from keras_classics.training import fitting
+from keras_classics.training import fitting, measuring
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def test_heads_are_trained_together_and_the_first_is_measured(digits: Dataset) -
     history = fitting.fit(model, digits, epochs=4, progress=False)
     assert history["loss"][-1] < history["loss"][0]
     assert history["val_accuracy"][-1] > 0.7
-    assert fitting.accuracy(model, digits.validation) == pytest.approx(history["val_accuracy"][-1])
+    assert measuring.accuracy(model, digits.validation) == pytest.approx(history["val_accuracy"][-1])
     assert not np.allclose(before, model.get_layer("auxiliary_1").get_weights()[0])
-    labels, scores = digits.validation.labels, fitting.predict(model, digits.validation)
+    labels, scores = digits.validation.labels, measuring.predict(model, digits.validation)
     expected = -np.log(scores[np.arange(len(labels)), labels] + 1e-7).mean()
     assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-3)
 
@@ -61,4 +61,4 @@ def test_lenet_5_of_1998_learns_by_its_own_loss() -> None:
     model = train.build("lenet5", digits, seed=0, variant="1998")
     fitting.fit(model, digits, epochs=10, progress=False)
     assert type(model.loss[0]).__name__ == "MaximumAPosteriori"
-    assert fitting.accuracy(model, digits.test) > 0.85
+    assert measuring.accuracy(model, digits.test) > 0.85
