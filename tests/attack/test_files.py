@@ -12,6 +12,7 @@ from attack.trial import Trial
 
 QUICK: tuple[Trial, ...] = (
     files.state_dicts,
+    files.safetensors,
     files.arrays,
     files.given_inputs,
     files.images,
