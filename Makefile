@@ -44,6 +44,8 @@ benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/agreement.py
 	$(RUN) benchmarks/modes.py
 	$(RUN) benchmarks/tasks.py
+	$(RUN) benchmarks/public_models.py
+	$(RUN) benchmarks/streaming.py
 	$(RUN) benchmarks/producers.py
 	$(RUN) benchmarks/runtimes.py
 	$(RUN) benchmarks/idle_comparison.py
