@@ -44,6 +44,8 @@ benchmarks: $(STAMPS)/main $(STAMPS)/tflite-runtime
 	$(RUN) benchmarks/agreement.py
 	$(RUN) benchmarks/modes.py
 	$(RUN) benchmarks/tasks.py
+	$(RUN) benchmarks/public_models.py
+	$(RUN) benchmarks/streaming.py
 	$(RUN) benchmarks/producers.py
 	$(RUN) benchmarks/runtimes.py
 	$(RUN) benchmarks/idle_comparison.py
@@ -116,5 +118,5 @@ node_modules:
 	$(call into,$@,'onnx2tf==1.29.24') || (rm -rf $@; exit 1)
 
 clean:
-	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe .venv-locked node_modules $(STAMPS) build dist demo-output benchmark-output attack-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite-runtime .venv-torch .venv-onnx2tf .venv-mediapipe .venv-locked node_modules $(STAMPS) build dist demo-output benchmark-output attack-output sbom.json .hypothesis *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

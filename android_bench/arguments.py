@@ -114,6 +114,7 @@ def parser(prog: str = "python -m android_bench") -> argparse.ArgumentParser:
     run.add_argument("--input", type=Path, metavar="FILE.npy", help="one input, instead of fixed-seed noise")
     run.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="for one repeat")
     run.add_argument("--keep-files", action="store_true", help="leave what was pushed on the device")
+    run.add_argument("--dry-run", action="store_true", help="say what would be measured, and measure nothing")
     run.add_argument("--resume", action="store_true", help="measure only what the results file lacks")
     run.add_argument("--output", type=Path, default=Path("results.jsonl"), metavar="FILE", help="rows are appended")
 

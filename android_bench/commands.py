@@ -45,6 +45,9 @@ def run_command(options: argparse.Namespace) -> None:
         cooldown=options.cooldown,
         input=None if options.input is None else given_input.read(options.input),
     )
+    if options.dry_run:
+        tell(models, options)
+        return
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
         targets = [
@@ -58,6 +61,19 @@ def run_command(options: argparse.Namespace) -> None:
         finally:
             if rows:
                 show_rows(rows, targets, models, options)
+
+
+def tell(models: Sequence[ModelFile], options: argparse.Namespace) -> None:
+    """Say what would be measured; no target is opened."""
+    targets = list(dict.fromkeys(options.target or ["local"]))
+    each = len(set(options.runtime or ["default"])) * len(set(options.delegate)) * len(set(options.threads))
+    count = len(models) * len(targets) * each * options.repeats
+    length = f"{options.seconds} s" if options.seconds else f"{options.runs} runs" if options.runs else "half a second"
+    for model in models:
+        print(f"model    {model.path}, SHA-256 {model.sha256[:12]}…")
+    print(f"targets  {', '.join(targets)}")
+    print(f"repeats  {count} processes of {length} each, {each} configurations a model and target")
+    print(f"rows     appended to {options.output}")
 
 
 def refuse_unknown_runtimes(targets: Sequence[Target], runtimes: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ def read(path: Path) -> np.ndarray:
         raise InputError(f"{path} is not a regular file; save the input with numpy.save")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may announce more than there is
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy reads a header as Python's tokens, and raises what their reader does
         raise InputError(f"{path} is no .npy file of numbers ({error}); save the input with numpy.save") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} holds several arrays; save the one input with numpy.save")

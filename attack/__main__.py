@@ -25,7 +25,7 @@ from attack.kinds import KINDS
 from attack.trial import Kind
 
 ROOT = Path(__file__).parents[1]
-FULL_MINUTES, SHORT_MINUTES = 170.0, 3.3
+FULL_MINUTES, SHORT_MINUTES = 160.0, 2.5
 GROUPS = {
     "files": "Hostile files",
     "faults": "Faults",
@@ -38,8 +38,8 @@ GROUPS = {
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="python -m attack", description=__doc__)
-    result.add_argument("--short", action="store_true", help=f"some {SHORT_MINUTES:g} minutes, for every change")
-    result.add_argument("--minutes", type=float, help=f"for all kinds together (default {FULL_MINUTES:g})")
+    result.add_argument("--short", action="store_true", help=f"{SHORT_MINUTES:g} minutes of trials, for every change")
+    result.add_argument("--minutes", type=float, help=f"of trials of all kinds together (default {FULL_MINUTES:g})")
     result.add_argument("--seed", type=int, default=0)
     result.add_argument("--only", metavar="TEXT", help="kinds with this in their name")
     result.add_argument("--state", type=Path, metavar="FILE", help="what was tried (default attack-output/SEED.jsonl)")

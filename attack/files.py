@@ -141,6 +141,22 @@ def state_dicts(generator: np.random.Generator, folder: Path) -> int:
     return 500
 
 
+def safetensors(generator: np.random.Generator, folder: Path) -> int:
+    """`.safetensors` files changed."""
+    from keras_classics.errors import InputError
+    from keras_classics.pretrained import state_dicts
+
+    header = {"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {"format": "pt"}}
+    text = json.dumps(header).encode()
+    content = len(text).to_bytes(8, "little") + text + bytes(24)
+    path = folder / "a.safetensors"
+    for _ in range(500):
+        path.write_bytes(mutated(content, generator))
+        with refused_by(InputError):
+            state_dicts.read(path)
+    return 500
+
+
 def arrays(generator: np.random.Generator, folder: Path) -> int:
     """`.npy` and `.npz` files changed, and headers of vast arrays."""
     from export.data.array_files import read_arrays
@@ -159,6 +175,21 @@ def arrays(generator: np.random.Generator, folder: Path) -> int:
         path.write_bytes(data)
         with refused_by(InputError):
             read_arrays(path)
+    return 200
+
+
+def given_inputs(generator: np.random.Generator, folder: Path) -> int:
+    """The bench's `--input`, changed."""
+    from android_bench import given_input
+    from android_bench.errors import InputError
+
+    content = io.BytesIO()
+    np.save(content, np.arange(60, dtype=np.float32).reshape(3, 4, 5))
+    path = folder / "a.npy"
+    for _ in range(200):
+        path.write_bytes(mutated(content.getvalue(), generator))
+        with refused_by(InputError):
+            given_input.read(path)
     return 200
 
 
@@ -296,7 +327,9 @@ KINDS = (
     _kind(".keras, made", keras_made, 2),
     _kind(".weights.h5 of ours, bytes changed", weights_changed, 2),
     _kind(".pth, bytes changed and pickles", state_dicts),
+    _kind(".safetensors", safetensors),
     _kind(".npy and .npz", arrays),
+    _kind("the bench's --input", given_inputs),
     _kind("images", images),
     _kind("IDX", idx_files),
     _kind(".tflite, apart", tflite_files, 2),

@@ -15,7 +15,7 @@ from attack.trial import Fell, Kind
 PARTS = (
     "-x", "--output", "..", "~", "$(touch executed)", "`touch executed`", ";touch executed;", "'", '"', "\\", "\n",
     "\r", "\t", "\x1b[2J", "\x7f", "\u202e", "é", "日本", "😀", "\udc80", " ", "%s", "{0}", "*", "?", "[a]", "|",
-    "&", "\0", "a" * 300, "con", ".", "#", "=",
+    "&", "a" * 300, "con", ".", "#", "=",
 )  # fmt: skip
 
 

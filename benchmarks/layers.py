@@ -448,6 +448,38 @@ for reason, names in (
     EXCLUDED_OPERATIONS |= dict.fromkeys(names, reason)
 
 
+REFUSED: dict[str, str] = {}
+"""Why cases are refused that are not excluded."""
+for reason, names in (
+    (COMPUTED_PLACES, (
+        "ops.image.affine_transform", "ops.image.map_coordinates", "ops.image.perspective_transform",
+        "ops.image.scale_and_translate", "ops.fold", "ops.scatter", "ops.scatter_update", "ops.take_along_axis",
+        "ops.unravel_index",
+    )),
+    ("sorts past what is no number, in an order that TFLite's sorting lacks", (
+        "ops.argpartition", "ops.nanmedian", "ops.nanpercentile", "ops.nanquantile",
+    )),
+    ("a series or a rounding that no operator computes", (
+        "ops.erfinv", "ops.i0", "ops.nextafter",
+    )),
+    ("not said in simpler operations yet", (
+        "ops.image.extract_patches_3d", "ops.image.hsv_to_rgb", "ops.image.rgb_to_hsv", "ops.image.ssim",
+    )),
+    ("in 8 bits the converter refuses the scales of its reshapes; float is exact", (
+        "layers.STFTSpectrogram",
+    )),
+):  # fmt: skip
+    REFUSED |= dict.fromkeys(names, reason)
+BY_BACKEND = {
+    "layers.AveragePooling2D": "under PyTorch Keras 3.15 takes the edge's pixels for padding too; an export is refused",
+    "layers.LayerNormalization": "under PyTorch Keras 3.15 fails on these axes itself",
+    "ops.count_nonzero": "under PyTorch Keras 3.15 gives it transposed",
+    "ops.image.resize": "PyTorch has no Lanczos interpolation",
+    "ops.searchsorted": "under TensorFlow Keras 3.15 fails on several axes itself",
+}
+"""Why a backend's row differs from the others'."""
+
+
 def names_of_operations() -> list[str]:
     """All functions of `keras.ops`, each once; those of `image` and `linalg` that are nowhere else, by their module."""
     plain = [name for name in dir(ops) if callable(getattr(ops, name)) and not name.startswith("_")]
@@ -566,13 +598,21 @@ def table(found: dict[str, Rows]) -> str:
     for name in names:
         each = [found[backend].get(name, {}) for backend in backends]
         lines.append(f"| `{name}` | {_float_cell(each, backends)} | {_int8_cell(each)} | {_worst(each, 'int8')} |")
-    lines += ["", "Excluded:", "", "| reason | names |", "|---|---|"]
+    for title, reasons in (("Refused:", REFUSED), ("Otherwise on one backend:", BY_BACKEND)):
+        lines += ["", title, "", *_by_reason(reasons)]
+    lines += ["", "Excluded:", ""]
     excluded = {f"layers.{name}": reason for name, reason in EXCLUDED_LAYERS.items()}
     excluded |= {f"ops.{name}": reason for name, reason in EXCLUDED_OPERATIONS.items()}
-    for reason in dict.fromkeys(excluded.values()):
-        members = ", ".join(f"`{name}`" for name, other in excluded.items() if other == reason)
-        lines.append(f"| {reason} | {members} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_by_reason(excluded)]) + "\n"
+
+
+def _by_reason(reasons: dict[str, str]) -> list[str]:
+    """A table of names by the reason that they have."""
+    rows = ["| reason | names |", "|---|---|"]
+    for reason in dict.fromkeys(reasons.values()):
+        members = ", ".join(f"`{name}`" for name, other in reasons.items() if other == reason)
+        rows.append(f"| {reason} | {members} |")
+    return rows
 
 
 def _float_cell(rows: Sequence[dict[str, Any]], backends: Sequence[str]) -> str:

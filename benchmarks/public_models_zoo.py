@@ -11,6 +11,8 @@ import keras
 from keras import layers, ops
 
 Shape = tuple[int, ...]
+MOMENTUM = 0.9
+"""Of batch normalizations: Keras's 0.99 takes longer to forget its start than these trainings last."""
 
 
 @keras.saving.register_keras_serializable("public")
@@ -68,10 +70,10 @@ def vit(shape: Shape, classes: int) -> keras.Model:
 
 def _inverted_residual(x: Any, channels: int, stride: int) -> Any:
     y = layers.Conv2D(2 * x.shape[-1], 1, use_bias=False)(x)
-    y = layers.Activation("swish")(layers.BatchNormalization()(y))
+    y = layers.Activation("swish")(layers.BatchNormalization(momentum=MOMENTUM)(y))
     y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(y)
-    y = layers.Activation("swish")(layers.BatchNormalization()(y))
-    y = layers.BatchNormalization()(layers.Conv2D(channels, 1, use_bias=False)(y))
+    y = layers.Activation("swish")(layers.BatchNormalization(momentum=MOMENTUM)(y))
+    y = layers.BatchNormalization(momentum=MOMENTUM)(layers.Conv2D(channels, 1, use_bias=False)(y))
     return layers.Add()([x, y]) if stride == 1 and x.shape[-1] == channels else y
 
 
@@ -115,21 +117,23 @@ def mlp_mixer(shape: Shape, classes: int) -> keras.Model:
 def convmixer(shape: Shape, classes: int) -> keras.Model:
     """Depthwise and pointwise convolutions of patches (Trockman and Kolter 2022)."""
     image = layers.Input(shape)
-    x = layers.BatchNormalization()(layers.Activation("gelu")(layers.Conv2D(48, 2, 2)(image)))
+    x = layers.BatchNormalization(momentum=MOMENTUM)(layers.Activation("gelu")(layers.Conv2D(48, 2, 2)(image)))
     for _ in range(3):
-        y = layers.BatchNormalization()(layers.Activation("gelu")(layers.DepthwiseConv2D(5, padding="same")(x)))
+        y = layers.BatchNormalization(momentum=MOMENTUM)(
+            layers.Activation("gelu")(layers.DepthwiseConv2D(5, padding="same")(x))
+        )
         x = layers.Conv2D(48, 1)(layers.Add()([y, x]))
-        x = layers.BatchNormalization()(layers.Activation("gelu")(x))
+        x = layers.BatchNormalization(momentum=MOMENTUM)(layers.Activation("gelu")(x))
     return keras.Model(image, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)), name="convmixer")
 
 
 def siamese(shape: Shape) -> keras.Model:
     """Whether two images show the same: the distance of what one network makes of both, as Keras's example has it."""
     image = layers.Input(shape)
-    x = layers.BatchNormalization()(image)
+    x = layers.BatchNormalization(momentum=MOMENTUM)(image)
     x = layers.AveragePooling2D(2)(layers.Conv2D(4, 5, activation="tanh")(x))
     x = layers.AveragePooling2D(2)(layers.Conv2D(16, 5, activation="tanh")(x))
-    x = layers.BatchNormalization()(layers.Flatten()(x))
+    x = layers.BatchNormalization(momentum=MOMENTUM)(layers.Flatten()(x))
     embedding = keras.Model(image, layers.Dense(10, activation="tanh")(x), name="embedding")
     left, right = layers.Input(shape, name="left"), layers.Input(shape, name="right")
 
@@ -138,7 +142,7 @@ def siamese(shape: Shape) -> keras.Model:
         return ops.sqrt(ops.maximum(total, keras.backend.epsilon()))
 
     x = layers.Lambda(distance, output_shape=(1,))([embedding(left), embedding(right)])
-    return keras.Model([left, right], layers.Dense(1)(layers.BatchNormalization()(x)), name="siamese")
+    return keras.Model([left, right], layers.Dense(1)(layers.BatchNormalization(momentum=MOMENTUM)(x)), name="siamese")
 
 
 def _twice(x: Any, channels: int) -> Any:
@@ -163,7 +167,7 @@ def unet(shape: Shape, classes: int) -> keras.Model:
 
 def _normalized(x: Any, channels: int, size: int = 3, dilation: int = 1, stride: int = 1) -> Any:
     x = layers.Conv2D(channels, size, stride, "same", dilation_rate=dilation, use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(layers.BatchNormalization(momentum=MOMENTUM)(x))
 
 
 def deeplab(shape: Shape, classes: int) -> keras.Model:
@@ -185,7 +189,7 @@ def deeplab(shape: Shape, classes: int) -> keras.Model:
 def keyword_gru(shape: Shape, classes: int) -> keras.Model:
     """A keyword spotter: convolutions in time, recurrent layers, a score (Arik et al. 2017)."""
     sound = layers.Input(shape)
-    x = layers.BatchNormalization()(layers.Conv1D(32, 5, 2, "same", activation="relu")(sound))
+    x = layers.BatchNormalization(momentum=MOMENTUM)(layers.Conv1D(32, 5, 2, "same", activation="relu")(sound))
     x = layers.GRU(32)(layers.GRU(32, return_sequences=True)(x))
     return keras.Model(sound, layers.Dense(classes)(layers.Dense(32, activation="relu")(x)), name="keyword_gru")
 
@@ -222,8 +226,10 @@ def deep_and_wide(features: int, columns: int, words: int, classes: int) -> kera
     wide = [layers.CategoryEncoding(words, "one_hot")(each) for each in categories]
     deep = layers.Concatenate()([numbers, *embedded])
     for units in (32, 32):
-        deep = layers.Dropout(0.1)(layers.ReLU()(layers.BatchNormalization()(layers.Dense(units)(deep))))
-    wide_side = layers.BatchNormalization()(layers.Concatenate()([numbers, *wide]))
+        deep = layers.Dropout(0.1)(
+            layers.ReLU()(layers.BatchNormalization(momentum=MOMENTUM)(layers.Dense(units)(deep)))
+        )
+    wide_side = layers.BatchNormalization(momentum=MOMENTUM)(layers.Concatenate()([numbers, *wide]))
     both = layers.Concatenate()([deep, wide_side])
     return keras.Model([numbers, *categories], layers.Dense(classes)(both), name="deep_and_wide")
 

@@ -139,10 +139,11 @@ def _from_keras(path: Path, scale: InputRange | None) -> Classifier:
 
 
 def _from_tflite(path: Path, scale: InputRange | None) -> Classifier:
-    from export.tflite_file import metadata
+    from export.tflite_file import apart, metadata
     from export.tflite_file.interpreter import Interpreter
     from export.tflite_file.logits import softmax_inputs
 
+    apart.describe(path)  # a file that crashes LiteRT, or fills the memory, does so there
     interpreter = Interpreter(path)
     if len(interpreter.inputs) != 1:
         raise InputError(f"{path} takes {len(interpreter.inputs)} inputs; a classifier takes one image")

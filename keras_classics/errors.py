@@ -115,6 +115,10 @@ _MENDS = {
     errno.EISDIR: "a folder stands where a file is needed; choose another path",
     errno.EEXIST: "a file stands where a folder is needed; choose another path",
     errno.ENOENT: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its symbolic links lead in a circle; choose another path",
+    errno.EFBIG: "the file may not grow further; choose another folder",
+    errno.EIO: "the disk does not answer as it should; choose another folder",
 }
 
 

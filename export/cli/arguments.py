@@ -134,6 +134,7 @@ def parser(prog: str = "python -m export.tflite") -> argparse.ArgumentParser:
         choices=SNIPPETS,
         help="write code for an app beside the file",
     )
+    result.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     result.add_argument("--benchmark", action="store_true", help="then time the file on this CPU")
     result.add_argument("--verbose", action="store_true", help="show the converter's messages")
     return result

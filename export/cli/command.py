@@ -9,8 +9,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from export.cli.job import prepare
-from export.cli.show import StepProgress, show, show_layers, show_mixed
+from export.cli.job import plan, prepare
+from export.cli.show import StepProgress, show, show_layers, show_mixed, show_plan
 from export.client import Worker
 from export.errors import CalibrationWarning
 from export.pipeline import export_tflite
@@ -23,6 +23,9 @@ def run(chosen: argparse.Namespace) -> None:
     Args:
         chosen: what `export.cli.arguments.parser` gives.
     """
+    if chosen.dry_run:
+        show_plan(plan(chosen))
+        return
     _check_folder(Path(chosen.output))
     job = prepare(chosen)
     path = Path(chosen.output) / f"{job.options.name}-{chosen.mode}.tflite"

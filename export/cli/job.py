@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -69,15 +70,7 @@ def prepare(chosen: argparse.Namespace) -> Job:
     Raises:
         InputError: model, weights or data cannot be used, or data is missing.
     """
-    if chosen.import_module:
-        import_module_of_user(chosen.import_module)
-    path = Path(chosen.model)
-    chosen.io = _io(chosen)
-    named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
-    refuse_contradictions(chosen, flag)
-    if chosen.metric:
-        check_name(chosen.metric)
-    _check_sources(chosen, named)
+    path, named = _checked(chosen)
     input_range: InputRange | None
     if not named:
         model, dataset = _loaded(path, chosen)
@@ -117,6 +110,64 @@ def prepare(chosen: argparse.Namespace) -> Job:
     )
     calibration = _calibration(chosen, model, dataset, input_range) if chosen.mode in INTEGER_MODES else None
     return Job(model, calibration, _evaluation(model, dataset, input_range), options)
+
+
+def plan(chosen: argparse.Namespace) -> dict[str, str]:
+    """What `prepare` and the export would do, by what it is of; models and data are read, and nothing is trained.
+
+    Raises:
+        InputError: as `prepare` does.
+    """
+    path, named = _checked(chosen)
+    name = chosen.model if named else path.stem
+    if not named:
+        _, dataset = _loaded(path, chosen)
+        source = f"{path}, as it is"
+    elif chosen.weights:
+        _, dataset = _built(chosen)
+        source = f"{name} with the weights {chosen.weights}"
+    else:
+        shape = tuple(chosen.input_shape) if chosen.input_shape else None
+        dataset = _read(chosen, chosen.data or DEFAULT_DATA, shape)
+        source = f"{name}, trained first for {chosen.epochs} epochs (seed {chosen.seed})"
+    file = Path(chosen.output) / f"{name}-{chosen.mode}.tflite"
+    steps = [flag(step) for step in ("prune", "cluster", "qat", "distill", "mixed") if getattr(chosen, step)]
+    rows = {
+        "model": source,
+        "mode": " ".join([chosen.mode, *([f"({chosen.io} in and out)"] if chosen.mode == "int8" else []), *steps]),
+    }
+    if dataset:
+        parts = ", ".join(f"{len(part):,} {part_name}" for part_name, part in dataset.parts.items())
+        rows["data"] = f"{dataset.name}: {parts}; {len(dataset.class_names)} classes"
+        rows["evaluated"] = f"on all {len(dataset.test):,} test images"
+    elif chosen.calibration:
+        rows["data"] = f"{chosen.calibration}, without labels"
+    rows["file"] = f"{file}, in place of the one that is there" if file.exists() else str(file)
+    rows["last time"] = _last_time(file)
+    return rows
+
+
+def _last_time(file: Path) -> str:
+    """How long the export took that wrote the report beside `file`."""
+    try:
+        seconds = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["seconds"]
+        return f"{sum(seconds.values()):.0f} s, without any training of the model"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "not known: there is no report of it"
+
+
+def _checked(chosen: argparse.Namespace) -> tuple[Path, bool]:
+    """The model as a path, and whether it is a name; what contradicts itself is refused."""
+    if chosen.import_module:
+        import_module_of_user(chosen.import_module)
+    path = Path(chosen.model)
+    chosen.io = _io(chosen)
+    named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
+    refuse_contradictions(chosen, flag)
+    if chosen.metric:
+        check_name(chosen.metric)
+    _check_sources(chosen, named)
+    return path, named
 
 
 def import_module_of_user(name: str) -> None:

@@ -48,6 +48,13 @@ class StepProgress:
         self._progress.update(self._tasks[step], completed=message["done"], total=message["total"], figures=figures)
 
 
+def show_plan(rows: Mapping[str, str]) -> None:
+    """Print what would be done."""
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        print(f"{name:{width}}  {text}")
+
+
 def show_layers(errors: LayerErrors) -> None:
     """Print each operation's error, all that was made so far and its own, in order of execution."""
     title = f"SQNR in dB over {errors.samples} samples, * the worst"

@@ -48,10 +48,11 @@ def fold_constants_backwards(graph: Graph) -> list[FoldedBackwards]:
         if last.name not in graph.operations or linear(graph, last) is None or continues(graph, last):
             continue
         run = run_up_to(graph, last)
-        target = _source_with_kernel(graph, run[0])
+        factor, term = total(graph, run)
+        target = _source_with_kernel(graph, run[0], alike=factor.size == term.size == 1)
         if target is None:
             continue
-        factor, term = (np.broadcast_to(values, last.shape[-1]) for values in total(graph, run))
+        factor, term = (np.broadcast_to(values, target.shape[-1]) for values in (factor, term))
         if target.trainable and np.abs(factor).min() <= LEAST_FACTOR * np.abs(factor).max():
             for operation in run:
                 ((role, array),) = operation.weights.items()
@@ -67,14 +68,19 @@ def fold_constants_backwards(graph: Graph) -> list[FoldedBackwards]:
     return folds
 
 
-def _source_with_kernel(graph: Graph, operation: Operation) -> Operation | None:
-    """The layer with a kernel whose output this operation alone reads, past changes of shape that keep channels."""
+def _source_with_kernel(graph: Graph, operation: Operation, alike: bool) -> Operation | None:
+    """The layer with a kernel whose output this operation alone reads, past changes of shape that keep channels.
+
+    Args:
+        alike: the operation does the same to all numbers, so that any change of layout may be between.
+    """
     source = graph.operations[operation.inputs[0]]
     while graph.sole_reader(source) is not None:
         if source.traits.has_kernel:
             return source
-        before = graph.operations[source.inputs[0]] if source.kind == "reshape" else source
-        if before is source or source.shape[-1] != before.shape[-1]:
+        moves = source.kind == "reshape" or (alike and source.kind == "transpose")
+        before = graph.operations[source.inputs[0]] if moves else source
+        if before is source or (source.shape[-1] != before.shape[-1] and not alike):
             return None
         source = before
     return None

@@ -56,7 +56,7 @@ class Description:
 
 
 def describe(path: str | os.PathLike[str], memory: int = MEMORY, seconds: float = SECONDS) -> Description:
-    """Read and load a file.
+    """Read and load a file, and run it once on whatever its inputs hold.
 
     Raises:
         InputError: it is no TFLite file, damaged, or takes more memory or time than these; one line.
@@ -147,6 +147,7 @@ def _describe(path: Path, folder: Path) -> dict[str, Any]:
     from export.tflite_file.interpreter import Interpreter
 
     found, loaded = audit(path), Interpreter(path)
+    loaded.invoke()
     answer: dict[str, Any] = {"ops": found.ops, "fully_integer": found.fully_integer, "sha256": found.sha256}
     for end, ports, told in zip(_ENDS, (loaded.inputs, loaded.outputs), (found.inputs, found.outputs), strict=True):
         answer[end] = [

@@ -124,6 +124,8 @@ FASHION_FILES = {
 }
 # Keras fetches Fashion-MNIST's files from this address.
 FASHION_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+MOST_IDX_BYTES = 1 << 26
+"""Of a file once it is unpacked; Fashion-MNIST's largest has 47 million."""
 # Debian's package dataset-fashion-mnist installs the four files into this folder.
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -169,7 +171,10 @@ def _fashion_paths() -> list[Path]:
 def _read_idx(path: Path) -> np.ndarray:
     """A gzip'd IDX file of unsigned bytes, as yann.lecun.com describes the format."""
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(MOST_IDX_BYTES + 1)
+        if len(content) > MOST_IDX_BYTES:
+            raise ValueError(f"it holds more than {MOST_IDX_BYTES:,} bytes")
         dimensions = content[3]
         shape = tuple(np.frombuffer(content, ">i4", dimensions, 4))
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -110,6 +110,7 @@ def parser(prog: str = "python -m keras_classics.train") -> argparse.ArgumentPar
         metavar="N",
         help="end after N epochs without a better validation accuracy, with the best weights",
     )
+    result.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     result.add_argument("--verbose", action="store_true", help="let the backend say what it has to say")
     return result
 

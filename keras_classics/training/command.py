@@ -6,6 +6,7 @@ import argparse
 import ast
 import functools
 import importlib
+import json
 import math
 import sys
 import time
@@ -37,6 +38,9 @@ def run(options: argparse.Namespace) -> None:
     if options.module:
         _import(options.module)
     output = options.output or Path("runs") / Path(options.model).stem
+    if options.dry_run:
+        _tell(options, output)
+        return
     with run_folder.reserved(output):
         _train(options, output)
 
@@ -48,7 +52,7 @@ def _train(options: argparse.Namespace, output: Path) -> None:
         recipe: dict[str, Any] = dict(
             epochs=options.epochs,
             seed=options.seed,
-            batch_size=options.batch_size or (FINE_TUNING_BATCH_SIZE if tuning else BATCH_SIZE),
+            batch_size=_batch_size(options, tuning),
             learning_rate=options.learning_rate,
             augmentation=not options.no_augmentation,
             mixed_precision=options.mixed_precision,
@@ -106,6 +110,32 @@ def _train(options: argparse.Namespace, output: Path) -> None:
             file=sys.stderr,
         )
     print(f"{test_accuracy:.2%} of {len(dataset.test)} test images; {output / 'model.keras'}")
+
+
+def _batch_size(options: argparse.Namespace, tuning: transfer.FineTuning | None) -> int:
+    """Images of one step: what was asked for, or what is usual."""
+    size: int = options.batch_size or (FINE_TUNING_BATCH_SIZE if tuning else BATCH_SIZE)
+    return size
+
+
+def _tell(options: argparse.Namespace, output: Path) -> None:
+    """Say what would be trained, on what, and how long it took last time."""
+    model, dataset, freeze = _model_and_data(options)
+    tuning = _tuning(options, freeze)
+    batch_size = _batch_size(options, tuning)
+    parts = ", ".join(f"{len(part):,} {name}" for name, part in dataset.parts.items())
+    steps = options.epochs * (len(dataset.train) // min(batch_size, len(dataset.train)))
+    print(f"model      {options.model}, {model.count_params():,} parameters, images {dataset.image_shape}")
+    print(f"data       {dataset.name}: {parts}; {len(dataset.class_names)} classes")
+    print(f"training   {options.epochs} epochs, {steps:,} steps of {batch_size} images")
+    if tuning:
+        print(f"frozen     {tuning.freeze}; then {tuning.unfreeze_epochs} epochs of what is after it")
+    print(f"output     {output}{', where a training stands' if (output / 'run.json').exists() else ''}")
+    try:
+        seconds = json.loads((output / "run.json").read_text(encoding="utf-8"))["seconds"]
+        print(f"last time  {seconds:.0f} s")
+    except (OSError, ValueError, KeyError, TypeError):
+        print("last time  not known: there is no run.json")
 
 
 def _import(module: str) -> None:

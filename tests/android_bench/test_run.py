@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from android_bench import results
+from android_bench.__main__ import main
 from android_bench.errors import InputError
 from android_bench.jobs import Configuration, Job, Measurement
 from android_bench.measure import Plan, measure
@@ -164,3 +165,12 @@ def test_ctrl_c_keeps_what_was_measured(
     printed = capsys.readouterr()
     assert "1 row appended" in printed.out
     assert printed.err.startswith("interrupted:")
+
+
+def test_a_dry_run_tells_and_measures_nothing(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "results.jsonl"
+    words = ["run", str(models / "int8.tflite"), "--threads", "1", "2", "--repeats", "3", "--output", str(output)]
+    assert main([*words, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "6 processes of half a second each, 2 configurations a model and target" in out
+    assert not output.exists()

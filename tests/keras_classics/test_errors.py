@@ -1,5 +1,7 @@
 """What a command says of what it cannot use."""
 
+from pathlib import Path
+
 import pytest
 
 from keras_classics.errors import InputError, command_line
@@ -17,3 +19,17 @@ def test_characters_that_steer_a_terminal_do_not_reach_it(letter: str, capsys: p
     assert error.startswith("error: no ")
     assert error.endswith(" file; check the path\n")
     assert error.rstrip("\n").isprintable()
+
+
+@command_line
+def opening(path: str) -> None:
+    Path(path).read_bytes()
+
+
+def test_names_that_no_file_system_takes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    for path, mend in ((tmp_path / ("a" * 300), "choose a shorter name"), (tmp_path / "ring", "lead in a circle")):
+        assert opening(str(path)) == 2
+        error = capsys.readouterr().err
+        assert mend in error
+        assert error.count("\n") == 1

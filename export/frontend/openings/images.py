@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -151,7 +152,9 @@ def _sobel_edges(operation: Any, x: Any) -> Any:
     down = np.outer([-1, 0, 1], [1, 2, 1])
     last = operation.data_format != "channels_first"
     x = x if last else ops.moveaxis(x, 1, -1)
-    edges = [_depthwise(_reflected(x), np.asarray(each)[:, :, None], "valid") for each in (down, down.T)]
+    reflects = keras.backend.backend() == "tensorflow"  # Keras 3.15 pads with zeros under the others
+    x, padding = (_reflected(x), "valid") if reflects else (x, "same")
+    edges = [_depthwise(x, np.asarray(each)[:, :, None], padding) for each in (down, down.T)]
     result = ops.stack(edges, axis=-1)
     return result if last else ops.moveaxis(result, -2, 1)
 

@@ -110,6 +110,23 @@ def test_a_small_folder_calibrates_on_training_images_too(
     assert report["evaluated"] == len(dataset.test)
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_folder = tmp_path / "out"
+    code, out, err = run(capsys, "--int8", "--qat", "--dry-run", "--output", out_folder)
+    assert code == 0, err
+    assert "mobilenet_v2, trained first for 15 epochs (seed 0)" in out
+    assert "int8 (int8 in and out) --qat" in out
+    assert "mnist: 3,500 train, 300 validation, 200 calibration, 1,000 test; 10 classes" in out
+    code, out, _ = run(capsys, model_file, "--float32", "--dry-run", "--output", out_folder)
+    assert f"{model_file}, as it is" in out
+    assert "not known: there is no report of it" in out
+    assert not out_folder.exists()
+    code, _, err = run(capsys, model_file, "--int8", "--dry-run")
+    assert (code, "give --data or --calibration" in err) == (2, True)
+
+
 def test_layers_can_be_looked_at_and_kept_in_float(
     model_file: Path, mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

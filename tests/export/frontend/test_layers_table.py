@@ -43,6 +43,8 @@ def test_the_page_is_of_the_rows_that_stand_beside_it(benchmark: ModuleType) -> 
     for backend, rows in found.items():
         assert set(rows) == set(cases(benchmark)), backend
         shares = [sum(map(judge, rows.values())) / len(rows) for judge in (benchmark.supported, benchmark.integer_only)]
+        failed = {name for name, row in rows.items() if not benchmark.supported(row) or "int8_refused" in row}
+        assert failed <= set(benchmark.REFUSED) | set(benchmark.BY_BACKEND), backend
         assert shares[0] >= 0.8
         assert shares[1] >= 0.65
 

@@ -223,11 +223,12 @@ def test_a_fixed_batch_is_left_out(worker: Worker) -> None:
     assert graph_error(model, worker, normal(3, 6, 4)) <= 1e-6
 
 
+@keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):
     """A model as people write them."""
 
-    def __init__(self) -> None:
-        super().__init__(name="subclassed")
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"name": "subclassed"} | options)
         self.hidden, self.head = layers.Dense(4, activation="relu", name="hidden"), layers.Dense(2, name="head")
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -245,6 +246,23 @@ def test_subclassed_models_are_read_where_their_input_shape_is_known(worker: Wor
     called(normal(1, 6))
     assert list(read_graph(called).operations)[1:] == ["hidden", "hidden/1", "head"]
     assert graph_error(called, worker, normal(3, 6)) <= 1e-6
+
+
+def test_a_subclassed_model_is_trained_in_8_bits_and_saved(tmp_path: Path, worker: Worker) -> None:
+    keras.utils.set_random_seed(0)
+    model, samples = Subclassed(), normal(32, 6)
+    model(samples[:1])
+    before = model.get_weights()
+    training = FineTuning.on_arrays(samples, None, batch_size=8, epochs=1, distill=True)
+    report = export_tflite(
+        model, tmp_path / "sub.tflite", "int8", calibration=samples, qat=training, gate=False, worker=worker
+    )
+    assert report.fully_integer
+    assert report.parity["sqnr_db"] > 20
+    found = keras.saving.load_model(report.keras_model)
+    after = keras_outputs(found, [samples])
+    assert 0 < relative_rms([np.asarray(ops.convert_to_numpy(model(samples)))], after) < 0.1
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
 
 
 def trainable(graph: Graph) -> set[str]:

@@ -12,6 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
+from export.classifier import load_classifier
 from export.client import Worker
 from export.errors import InputError
 from export.pipeline import export_tflite
@@ -84,6 +85,17 @@ def test_an_operator_that_reads_a_tensor_which_is_not_there_is_one_line(file: Pa
     with pytest.raises(InputError) as caught:
         apart.run(file, [np.zeros((1, 8, 8, 3), np.float32)])
     assert str(file) in str(caught.value)
+
+
+def test_a_classifier_is_tried_apart_first(file: Path, content: bytes) -> None:
+    def astray(model: Any) -> None:
+        operator = model.subgraphs[0].operators[0]
+        operator.inputs = [10_000, *operator.inputs[1:]]
+
+    file.write_bytes(changed(content, astray))
+    with pytest.raises(InputError, match=r"a\.tflite") as caught:
+        load_classifier(file, input_range="0,1")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_process_that_takes_too_long_is_ended(file: Path) -> None:

@@ -34,7 +34,7 @@ def run(
 HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "scipy", "PIL", "ai_edge_litert", "jsonschema"}
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "demo"])
+@pytest.mark.parametrize("verb", list(VERBS))
 def test_help_and_misspelt_flags_are_answered_before_anything_heavy_is_imported(verb: str) -> None:
     script = f"""
 import contextlib, io, sys

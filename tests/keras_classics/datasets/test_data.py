@@ -159,6 +159,16 @@ def test_a_missing_or_damaged_fashion_file_is_named(small_fashion: Path) -> None
     assert "FASHION_MNIST_DIR" in text
 
 
+def test_zeros_that_unpack_to_gigabytes_are_not_unpacked(small_fashion: Path) -> None:
+    path = small_fashion / "t10k-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", 1) as file:
+        for _ in range(80):
+            file.write(bytes(1 << 20))
+    assert f"{path} is not a whole IDX file (it holds more than 67,108,864 bytes)" in message_of(
+        data.load, "fashion-mnist"
+    )
+
+
 def test_fashion_labels_and_images_must_match(small_fashion: Path) -> None:
     shutil.copy(small_fashion / "t10k-labels-idx1-ubyte.gz", small_fashion / "train-labels-idx1-ubyte.gz")
     assert "4000 images and 10 labels" in message_of(data.load, "fashion-mnist")

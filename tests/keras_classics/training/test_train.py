@@ -122,6 +122,19 @@ def test_devices_share_batches_of_any_size(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run.json").read_text())["test_accuracy"] > 0.5
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([*SMALL, "--epochs", "3", "--dry-run", "--output", str(tmp_path / "new")]) == 0
+    out = capsys.readouterr().out
+    assert "1,237 train, 100 validation, 100 calibration, 360 test; 10 classes" in out
+    assert "3 epochs, 57 steps of 64 images" in out
+    assert "last time  not known" in out
+    assert not (tmp_path / "new").exists()
+    assert train.main([*SMALL, "--dry-run", "--output", str(run)]) == 0
+    assert f"{run}, where a training stands\nlast time  " in capsys.readouterr().out
+
+
 def test_images_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     for name in ("a", "b"):
