@@ -91,15 +91,16 @@ def test_a_full_disk_leaves_the_old_model(
 WAITING_TRAINING = """
 import sys
 from keras_classics import train
+from keras_classics.training import command
 
-fit = train.fit
+fit = command.fit
 
 def fit_when_told(*arguments, **options):
     print("training", flush=True)
     sys.stdin.readline()
     return fit(*arguments, **options)
 
-train.fit = fit_when_told
+command.fit = fit_when_told
 sys.exit(train.main(sys.argv[1:]))
 """
 
