@@ -106,6 +106,7 @@ def main() -> None:
         for row in rows
     ]
     text = (
+        "# Sequences unrolled, and as one step\n\n"
         f"A keyword spotter of {NUMBERS} numbers a step, {UNITS} units and {SCORES} scores, unrolled over its steps "
         "and exported with `--streaming` as one step that is run as often. Above 1, the stream takes longer for the "
         "same sequence, since Python hands on its states; a device that gets steps one by one has the score after each "

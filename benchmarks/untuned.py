@@ -137,13 +137,13 @@ def compare(make: Callable[[], Subject], folder: Path) -> dict[str, Any]:
     return figures
 
 
-@command_line
 def _drop(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """In points, with its 95 % interval."""
     low, high = intervals.of_proportions(before, after)
     return {"points": 100 * float(before.mean() - after.mean()), "low": 100 * low, "high": 100 * high}
 
 
+@command_line
 def main() -> None:
     """Compare all, and write `untuned.md` and `untuned.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -206,6 +206,7 @@ def _paragraphs(found: dict[str, dict[str, Any]]) -> list[str]:
         worse
     )
     return [
+        "# Models that nobody tuned for\n\n"
         "int8 by `--int8` as it is by default, and by `TFLiteConverter` with the same calibration images. Models of "
         "keras.applications have random weights, whose batch normalizations have the statistics of photos; of "
         "theirs, agreement says little. Accuracy is that of the whole test part; SQNR is that of the logits, the mean "
