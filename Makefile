@@ -7,9 +7,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUN := $(VENV)/bin/python
 STAMPS := .stamps
-# Files of tests are divided among so many processes, each with a worker and trained models of its own: about 2 GiB.
+# The suite is divided among so many processes, each with a worker and trained models of its own: about 2 GiB.
 PROCESSES ?= 2
-PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist loadfile
+PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist worksteal
 BACKENDS ?= tensorflow jax torch
 into = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(2)
 

@@ -8,9 +8,22 @@ import numpy as np
 
 from export.client import Worker
 from export.data.samples import InputRanges, limits_of
+from export.errors import InputError
 from export.ir.graph import Graph
-from export.quantization.scales import Ranges, check_biases, feeds_output, of_one_scale, quantized_tensors, runnable
+from export.quantization.scales import (
+    ACTIVATION_STEPS,
+    MOST_STEPS_OF_OUTPUT,
+    Ranges,
+    feeds_output,
+    of_one_scale,
+    quantized_tensors,
+    runnable,
+    step_of,
+)
 from export.worker.protocol import Observe
+
+# The converter makes a kernel's steps coarser until the greatest bias is at most so many of the accumulator's units.
+MOST_UNITS_OF_BIAS = 2**30
 
 
 def calibrations(
@@ -47,7 +60,7 @@ def calibrations(
             extremes[name] = _with_zero(low[index].min(), high[index].max())
             if operation.kind == "input" or feeds_output(graph, name):
                 means[name] = extremes[name]
-    check_biases(graph, _shared(graph, extremes, keep_float), keep_float)
+    _check_biases(graph, _shared(graph, extremes, keep_float), keep_float)
     return {
         name: runnable(graph, _shared(graph, ranges, keep_float), keep_float)
         for name, ranges in (("mean", means), ("extremes", extremes))
@@ -73,3 +86,19 @@ def _shared(graph: Graph, ranges: Ranges, keep_float: Collection[str]) -> Ranges
             members = prescribed or members
         union |= dict.fromkeys(names, (min(low for low, _ in members), max(high for _, high in members)))
     return union
+
+
+def _check_biases(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> None:
+    """Raise InputError, naming the layer, where a bias is so far beyond what comes out that XNNPACK refuses it."""
+    for operation in graph.operations.values():
+        bias = operation.weights.get("bias")
+        if bias is None or not operation.traits.has_kernel or operation.name in keep_float:
+            continue
+        before, after = (step_of(graph, ranges, name) for name in (operation.inputs[0], operation.name))
+        greatest = float(np.abs(bias).max(initial=0))
+        if before and after and greatest / MOST_UNITS_OF_BIAS >= after * MOST_STEPS_OF_OUTPUT:
+            raise InputError(
+                f"layer {operation.name!r} has a bias of {greatest:.2g} after its normalization is folded, and what "
+                f"comes out of it on the calibration data is within {after * ACTIVATION_STEPS:.2g}: no 8-bit kernel "
+                f"holds both; train or load that layer again, or keep it in float (--keep-float {operation.name})"
+            )

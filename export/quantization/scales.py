@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from export.errors import InputError
 from export.ir.graph import Graph, Operation
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -17,8 +16,6 @@ GREATEST_WEIGHT = 127  # of an 8-bit kernel, which is symmetric about zero
 # XNNPACK refuses a convolution whose accumulator's unit, a step of the input times one of the kernel, is worth this
 # many steps of the output or more (xnn_define_convolution_2d: requantization scale below 256).
 MOST_STEPS_OF_OUTPUT = 256
-# The converter makes a kernel's steps coarser until the greatest bias is at most so many of the accumulator's units.
-MOST_UNITS_OF_BIAS = 2**30
 WIDER = 1.001  # than that limit, which a file's scales in float32 must not reach
 
 
@@ -115,22 +112,6 @@ def _excess(graph: Graph, ranges: Ranges, operation: Operation) -> float:
         return 1.0
     kernel_step = float(np.abs(operation.weights["kernel"]).max()) / GREATEST_WEIGHT
     return before * kernel_step / after / MOST_STEPS_OF_OUTPUT
-
-
-def check_biases(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> None:
-    """Raise InputError, naming the layer, where a bias is so far beyond what comes out that XNNPACK refuses it."""
-    for operation in graph.operations.values():
-        bias = operation.weights.get("bias")
-        if bias is None or not operation.traits.has_kernel or operation.name in keep_float:
-            continue
-        before, after = (step_of(graph, ranges, name) for name in (operation.inputs[0], operation.name))
-        greatest = float(np.abs(bias).max(initial=0))
-        if before and after and greatest / MOST_UNITS_OF_BIAS >= after * MOST_STEPS_OF_OUTPUT:
-            raise InputError(
-                f"layer {operation.name!r} has a bias of {greatest:.2g} after its normalization is folded, and what "
-                f"comes out of it on the calibration data is within {after * ACTIVATION_STEPS:.2g}: no 8-bit kernel "
-                f"holds both; train or load that layer again, or keep it in float (--keep-float {operation.name})"
-            )
 
 
 def learnable(graph: Graph, ranges: Ranges, keep_float: Collection[str] = ()) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ from android_bench import results
 from android_bench.testing import TestBoard, missing_board_tools
 
 pytestmark = pytest.mark.usefixtures("litert")
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What ran these tests may ignore signals, as nohup does; the runs that they start are not to inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    for number, handler in before.items():
+        if handler == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def start(words: list[str | Path], folder: Path, **variables: str) -> subprocess.Popen[str]:
