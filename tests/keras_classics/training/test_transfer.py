@@ -96,8 +96,9 @@ def test_a_rate_of_zero_leaves_a_layer_and_one_of_one_is_adamw(
     fitting.fit(layerwise, few_digits, layer_rates={"none such": 1.0}, **recipe)
     start = network(seed=3).layers[0].get_weights()
     fitting.fit(held, few_digits, layer_rates={first: 0.0}, **recipe)
-    for one, other in zip(plain.get_weights(), layerwise.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5)
+    # Outputs, since a bias before a batch normalization has no gradient but noise, which AdamW makes whole steps of.
+    images = np.random.default_rng(0).uniform(0, 1, (16, *few_digits.image_shape)).astype("float32")
+    np.testing.assert_allclose(plain.predict(images, verbose=0), layerwise.predict(images, verbose=0), atol=1e-3)
     assert equal(held.layers[0].get_weights(), start)
     assert not equal(plain.layers[0].get_weights(), start)
 
