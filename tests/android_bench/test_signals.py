@@ -90,7 +90,7 @@ def test_a_runner_ends_with_the_run_that_was_killed(models: Path, tmp_path: Path
 
 
 @pytest.mark.skipif(bool(missing_board_tools()), reason=f"the test board needs {', '.join(missing_board_tools())}")
-@pytest.mark.parametrize("keep", [[], ["--keep-files"]])
+@pytest.mark.parametrize("keep", [[], pytest.param(["--keep-files"], marks=pytest.mark.slow)])
 def test_on_a_board(models: Path, tmp_path: Path, keep: list[str]) -> None:
     with TestBoard() as board:
         words = [models / "int8.tflite", "--output", tmp_path / "results.jsonl", "--target", "ssh:board", *keep]

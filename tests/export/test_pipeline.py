@@ -96,6 +96,7 @@ def test_quantization_aware_training_helps_what_it_trains(
     assert any(np.any(a != b) for a, b in zip(before, carried.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_depthwise_kernels_have_a_scale_for_each_channel_after_qat(
     mnist: Dataset, tmp_path: Path, worker: Worker
 ) -> None:

@@ -55,7 +55,7 @@ def check(name: str, arguments: dict[str, object]) -> None:
         assert model.output_shape == (None, arguments["classes"])
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=FEWER)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=FEWER)
 @given(st.sampled_from(QUICK), ARGUMENTS)
 def test_small_models(name: str, arguments: dict[str, object]) -> None:
     check(name, arguments)

@@ -157,6 +157,7 @@ def test_a_model_is_distilled_on_photos_without_labels(
     assert (tmp_path / "out" / "digits-int8.keras").is_file()
 
 
+@pytest.mark.slow
 def test_mixed_precision_mends_what_int8_loses(
     cancelling: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,7 +352,9 @@ def test_a_full_disk_leaves_nothing_half_written(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_signals_during_training_leave_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "export.tflite", "lenet5", "--epochs", "500", "--output", str(tmp_path)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}

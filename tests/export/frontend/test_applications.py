@@ -30,7 +30,6 @@ ARCHITECTURES = {
 }
 # Of the logits; agreement says little of random weights, and rounding adds up over InceptionV3's 95 layers.
 LEAST_SQNR_DB = dict.fromkeys(ARCHITECTURES, 15) | {"InceptionV3": 12}
-FAST = ("MobileNetV2", "MobileNetV3Small")
 
 
 def photos(side: int, low: float, high: float) -> np.ndarray:
@@ -57,9 +56,8 @@ def subject(name: str, live_in: Any) -> tuple[keras.Model, dict[str, Any]]:
     return live_in(model, images), {"calibration": images, "input_range": input_range}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architecture_goes_through(
     name: str, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
 ) -> None:

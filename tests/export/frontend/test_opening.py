@@ -269,6 +269,7 @@ def trainable(graph: Graph) -> set[str]:
     return {name for name, operation in graph.operations.items() if operation.trainable}
 
 
+@pytest.mark.slow
 def test_weights_of_opened_layers_are_trained_in_8_bits_and_come_back(tmp_path: Path, worker: Worker) -> None:
     keras.utils.set_random_seed(0)
     sequence = layers.Input((8, 4))

@@ -31,6 +31,7 @@ def texts(count: int) -> np.ndarray:
     return ids
 
 
+@pytest.mark.slow
 def test_a_model_of_indices_and_masks_goes_through(tmp_path: Path, worker: Worker) -> None:
     model = reviews()
     report = export_tflite(model, tmp_path / "float.tflite", worker=worker)

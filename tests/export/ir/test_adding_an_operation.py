@@ -61,6 +61,7 @@ def test_the_pages_model_is_exported(package: Path) -> None:
     assert (package / "sign.tflite").is_file()
 
 
+@pytest.mark.slow
 def test_int8_leaves_it_in_float_and_says_so(package: Path) -> None:
     script = blocks()["script"].replace(
         'export_tflite(model, "sign.tflite")',
@@ -74,6 +75,7 @@ def test_int8_leaves_it_in_float_and_says_so(package: Path) -> None:
     assert "sign" in result.stdout
 
 
+@pytest.mark.slow
 def test_without_the_page_there_is_no_such_operator(tmp_path: Path) -> None:
     script = blocks()["script"].replace('"sign.tflite"', repr(str(tmp_path / "sign.tflite")))
     result = run(ROOT, script)

@@ -53,7 +53,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("io", ["int8", "float32"])
+@pytest.mark.parametrize("io", ["int8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_exactly_the_named_layers_compute_in_float(
     io: str, model: keras.Model, blocks: dict, tmp_path: Path, worker: Worker
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_layers_that_lose_the_accuracy_stay_in_float(
     assert not report.fully_integer
 
 
+@pytest.mark.slow
 def test_a_goal_that_nothing_reaches_is_refused(
     lenet: keras.Model, mnist: Dataset, tmp_path: Path, worker: Worker
 ) -> None:

@@ -89,7 +89,10 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+SLOW = ("regression by another loss", "autoencoder", "segmentation by dice", "one-hot")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TASKS])
 def test_training_makes_the_file_no_worse(name: str, tmp_path: Path, worker: Worker) -> None:
     task = TASKS[name]
     keras.utils.set_random_seed(1)

@@ -13,7 +13,7 @@ from keras_classics import train
 from keras_classics.datasets.parts import Dataset
 
 
-@pytest.mark.parametrize("io", ["int8", "float32"])
+@pytest.mark.parametrize("io", ["int8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_every_operation_is_found_in_the_file(
     io: str, mnist: Dataset, tmp_path: Path, worker: Worker, live_in: Callable[[keras.Model, np.ndarray], keras.Model]
 ) -> None:

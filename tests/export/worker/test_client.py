@@ -195,6 +195,7 @@ def test_a_missing_converter_is_an_error_with_the_mend(monkeypatch: pytest.Monke
         Worker()
 
 
+@pytest.mark.slow
 def test_another_process_takes_over_before_trainings_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.client.MOST_KEPT", 0)
     graph = small_graph()

@@ -53,6 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_and_exits_with_its_code(
     whole: Path, tmp_path: Path, same: Callable[[keras.Model, keras.Model], bool]
 ) -> None:

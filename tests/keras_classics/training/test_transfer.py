@@ -109,7 +109,7 @@ def test_layerwise_rates_survive_serialization() -> None:
     assert (again.decay_share, again.rates) == (0.2, {"a": 0.3})
 
 
-@pytest.mark.parametrize("phase", ["classifier", "unfrozen"])
+@pytest.mark.parametrize("phase", [pytest.param("classifier", marks=pytest.mark.slow), "unfrozen"])
 def test_resumed_in_either_phase_it_ends_as_unbroken(
     phase: str,
     few_digits: Dataset,
