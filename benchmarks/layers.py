@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import site
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -531,6 +532,11 @@ def model_of(case: Case) -> keras.Model:
     return keras.Model(symbols, case.build(*symbols))
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, without the folder in which this Python has its packages."""
+    return " ".join(str(error).split()).replace(f"{site.getsitepackages()[0]}/", "…/")[:200]
+
+
 def verdict(case: Case, worker: Worker, folder: Path) -> dict[str, Any]:
     """How far the float graph is from Keras, and what the int8 file computes in float and how far that is."""
     samples = inputs_of(case)
@@ -542,7 +548,7 @@ def verdict(case: Case, worker: Worker, folder: Path) -> dict[str, Any]:
         found = [np.asarray(each, np.float32) for each in worker.evaluate(graph, graph.outputs, samples)]
         row: dict[str, Any] = {"float": relative_rms(expected, found)}
     except Exception as error:  # a case that fails is a row, and the others follow
-        return {"refused": " ".join(str(error).split())[:200]}
+        return {"refused": reason(error)}
     path = folder / "model.tflite"
     try:
         in_float = {name for name, each in graph.operations.items() if not each.traits.integer}
@@ -553,7 +559,7 @@ def verdict(case: Case, worker: Worker, folder: Path) -> dict[str, Any]:
         values = [np.asarray(each, np.float32) for each in Interpreter(path).run(samples)]
         row["int8"] = relative_rms(expected, values)
     except Exception as error:
-        row["int8_refused"] = " ".join(str(error).split())[:200]
+        row["int8_refused"] = reason(error)
     return row
 
 
