@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def test_a_runner_ends_with_the_run_that_was_killed(models: Path, tmp_path: Path
     assert runner is not None
     process.kill()
     process.communicate()
-    while is_running(runner):  # the kernel takes a moment; the measurement itself would take ten minutes
-        pass
+    deadline = time.monotonic() + 60  # the kernel takes a moment; the measurement itself would take ten minutes
+    while is_running(runner):
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.skipif(bool(missing_board_tools()), reason=f"the test board needs {', '.join(missing_board_tools())}")
