@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -37,18 +38,21 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
             a layer that is not registered.
     """
     path = _existing(path)
+    check: Callable[[Path], None] = weight_files.check_archive
+    read: Callable[[Path], keras.Model] = functools.partial(keras.saving.load_model, compile=False, safe_mode=True)
     if path.suffix == ".h5":
-        with _without_false_alarm():
-            return whole_h5.read(path)
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        check, read = weight_files.check_whole_model, whole_h5.read
+    elif path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a whole .keras file; save the model again with model.save('….keras')")
     try:
-        weight_files.check_archive(path)
+        check(path)
     except ValueError as error:
         raise InputError(f"{path} cannot be read as a Keras model ({error}); save it again with Keras 3") from error
     try:
         with _without_false_alarm():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+            return read(path)
+    except InputError:
+        raise
     except Exception as error:  # layers raise what they please on settings that do not fit
         raise InputError(
             f"{path} cannot be read as a Keras model ({_first_line(error)}); save it again with Keras 3, "

@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 import keras
 
-from keras_classics import weight_files
 from keras_classics.errors import InputError
 
 MODELS = {"Functional": keras.Model, "Model": keras.Model, "Sequential": keras.Sequential}
@@ -36,33 +35,21 @@ PLACES = (
 
 
 def read(path: Path) -> keras.Model:
-    """The model in a file that `model.save("….h5")` of Keras 2 or 3 wrote.
+    """The model in a file that `model.save("….h5")` of Keras 2 or 3 wrote, and that `weight_files` has checked.
 
     Raises:
-        ValueError: the file is damaged, holds weights alone, or names code or classes that Keras does not have.
+        InputError: the file holds weights alone, or names code or classes that Keras does not have.
+        Exception: whatever Keras's layers raise on settings that do not fit.
     """
-    try:
-        weight_files.check_whole_model(path)
-        with h5py.File(path) as file:
-            text = file.attrs.get("model_config")
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read as a Keras model ({error}); save it again with Keras 3") from error
+    with h5py.File(path) as file:
+        text = file.attrs.get("model_config")
     if text is None:
         raise InputError(
             f"{path} holds weights without a model; build the model and load them with model.load_weights, or give "
             "them as weights= to the constructor of a classic"
         )
-    try:
-        model = _model(path, text if isinstance(text, str) else text.decode())
-        model.load_weights(path)
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError, RecursionError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-        raise InputError(
-            f"{path} cannot be read as a Keras model ({reason}); save it again with Keras 3 as .keras, and register "
-            "custom layers with keras.saving.register_keras_serializable"
-        ) from error
+    model = _model(path, text if isinstance(text, str) else text.decode())
+    model.load_weights(path)
     return model
 
 
@@ -71,34 +58,36 @@ def _model(path: Path, text: str) -> keras.Model:
     kind = whole.get("class_name") if isinstance(whole, dict) else None
     if kind not in MODELS:
         raise InputError(f"{path} holds a model of class {kind!r}; save a functional or Sequential model")
-    for name in _classes(whole):
+    for value in _objects(whole):
+        name, module = value["class_name"], value.get("module")
         if name in CODE:
             raise InputError(f"{path} has a Lambda layer, which is code; save the model again with layers in its place")
-        if not (name in MODELS or name in DATA or _known(name)):
+        of_keras = name in MODELS or name in DATA or _is_of_keras(name, module)
+        if not of_keras and keras.saving.get_registered_object(value.get("registered_name") or name) is None:
             raise InputError(
-                f"{path} has a layer or object {name!r}, which Keras does not have; register it with "
-                "keras.saving.register_keras_serializable, or import the module that does"
+                f"{path} has a layer or object {name!r}{f' of {module}' if module else ''}, which Keras does not have; "
+                "register it with keras.saving.register_keras_serializable, or import the module that does"
             )
     return MODELS[kind].from_config(_as_keras_3(whole["config"]))
 
 
-def _classes(value: Any) -> Iterator[str]:
-    """The names of all classes in a configuration."""
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All descriptions in a configuration that name a class."""
     if isinstance(value, dict):
         if isinstance(value.get("class_name"), str):
-            yield value["class_name"]
+            yield value
         for each in value.values():
-            yield from _classes(each)
+            yield from _objects(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _classes(each)
+            yield from _objects(each)
 
 
-def _known(name: str) -> bool:
-    short = name.rpartition(">")[2]
-    if any(isinstance(getattr(place, short, None), type) for place in PLACES):
-        return True
-    return keras.saving.get_registered_object(name) is not None
+def _is_of_keras(name: str, module: str | None) -> bool:
+    """Whether Keras has a class of that name; a file could name another module, to have that one imported."""
+    if module is not None and module.partition(".")[0] != "keras":
+        return False
+    return any(isinstance(getattr(place, name, None), type) for place in PLACES)
 
 
 def _as_keras_3(value: Any) -> Any:

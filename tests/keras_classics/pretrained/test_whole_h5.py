@@ -116,6 +116,12 @@ def activation_is_code(config: dict[str, Any]) -> None:
     }
 
 
+def initializer_of_a_module(config: dict[str, Any]) -> None:
+    """A class that Keras has, said to be of a module that would be imported for it."""
+    settings = config["config"]["layers"][1]["config"]
+    settings["kernel_initializer"] = {"module": "antigravity", "class_name": "Zeros", "config": {}}
+
+
 REFUSED = {
     "Lambda": (of_class("Lambda"), "has a Lambda layer, which is code"),
     "function": (changed(activation_is_code), "has a Lambda layer, which is code"),
@@ -124,6 +130,10 @@ REFUSED = {
         "has a layer or object 'Package>Mine', which Keras does not have",
     ),
     "operator of TensorFlow": (of_class("TFOpLambda"), "has a layer or object 'TFOpLambda'"),
+    "class of another module": (
+        changed(initializer_of_a_module),
+        "layer or object 'Zeros' of antigravity, which",
+    ),
     "subclassed": (changed(lambda config: config.update({"class_name": "Net"})), "holds a model of class 'Net'"),
     "weights alone": (weights_alone, "holds weights without a model"),
     "cut short": (cut_short, "cannot be read as a Keras model"),
