@@ -13,8 +13,22 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
+from keras_classics.errors import InputError
+
 REGISTERED = ("keras_classics.layers", "keras_classics.training.losses")
 """Modules that register what they hold with Keras as they are imported."""
+
+
+def import_of_user(name: str) -> None:
+    """Import a module that registers custom layers.
+
+    Raises:
+        InputError: there is none of that name, or it fails to import another.
+    """
+    try:
+        import_module(name)
+    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
+        raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 
 def with_keras() -> None:

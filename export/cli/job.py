@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
 import warnings
@@ -36,6 +35,7 @@ from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
 from keras_classics.pretrained.imagenet import CLASSES, imagenet_classes
+from keras_classics.registration import import_of_user
 from keras_classics.weights import MODEL_SUFFIXES, FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
@@ -159,7 +159,7 @@ def _last_time(file: Path) -> str:
 def _checked(chosen: argparse.Namespace) -> tuple[Path, bool]:
     """The model as a path, and whether it is a name; what contradicts itself is refused."""
     if chosen.import_module:
-        import_module_of_user(chosen.import_module)
+        import_of_user(chosen.import_module)
     path = Path(chosen.model)
     chosen.io = _io(chosen)
     named = chosen.model in registry.MODELS or not (path.suffix in MODEL_SUFFIXES or path.exists())
@@ -168,14 +168,6 @@ def _checked(chosen: argparse.Namespace) -> tuple[Path, bool]:
         check_name(chosen.metric)
     _check_sources(chosen, named)
     return path, named
-
-
-def import_module_of_user(name: str) -> None:
-    """Import what registers custom layers. Raises InputError where it cannot be."""
-    try:
-        importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
-        raise InputError(f"--import {name}: {error}; put its folder on PYTHONPATH") from error
 
 
 def _io(chosen: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from keras_classics.cli.output import add_common, print_json, print_table
 from keras_classics.errors import ArgumentParser, InputError, command_line, require
 from keras_classics.quiet import start_keras
+from keras_classics.registration import import_of_user
 
 if TYPE_CHECKING:
     from export.classifier import Classifier, Prediction
@@ -55,9 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = NAME) -> None:
     from export.classifier import load_classifier
 
     if chosen.module:
-        from export.cli.job import import_module_of_user
-
-        import_module_of_user(chosen.module)
+        import_of_user(chosen.module)
     images = _images([word for word in chosen.words if not word.endswith(MODELS)])
     classifiers = [load_classifier(file, input_range=chosen.input_range) for file in files]
     found = {

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
+from export.tflite_file.audit import TensorRecord, audit
 
 GIGABYTE = 1 << 30
 MEMORY = 4 * GIGABYTE
@@ -34,22 +35,11 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl(2): the signal that a process gets when
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """An input or output of a file; `scale` is 0 where it is not quantized."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True)
 class Description:
     """What a file is. `ops` says how often each operator occurs."""
 
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: list[TensorRecord]
+    outputs: list[TensorRecord]
     ops: dict[str, int]
     fully_integer: bool
     sha256: str
@@ -64,8 +54,7 @@ def describe(path: str | os.PathLike[str], memory: int = MEMORY, seconds: float 
     with tempfile.TemporaryDirectory() as folder:
         answer = _asked("describe", Path(path), Path(folder), memory, seconds)
         try:
-            ends = (tuple(Tensor(**each | {"shape": tuple(each["shape"])}) for each in answer[end]) for end in _ENDS)
-            inputs, outputs = ends
+            inputs, outputs = ([TensorRecord(**each) for each in answer[end]] for end in ("inputs", "outputs"))
             return Description(inputs, outputs, answer["ops"], answer["fully_integer"], answer["sha256"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _nonsense(path) from error
@@ -139,22 +128,12 @@ def _nonsense(path: str | os.PathLike[str]) -> InputError:
     return InputError(f"{os.fspath(path)} made the process that LiteRT read it in answer nonsense; do not use the file")
 
 
-_ENDS = ("inputs", "outputs")
-
-
 def _describe(path: Path, folder: Path) -> dict[str, Any]:
-    from export.tflite_file.audit import audit
     from export.tflite_file.interpreter import Interpreter
 
-    found, loaded = audit(path), Interpreter(path)
-    loaded.invoke()
-    answer: dict[str, Any] = {"ops": found.ops, "fully_integer": found.fully_integer, "sha256": found.sha256}
-    for end, ports, told in zip(_ENDS, (loaded.inputs, loaded.outputs), (found.inputs, found.outputs), strict=True):
-        answer[end] = [
-            asdict(Tensor(each["name"], port.shape, port.dtype, port.scale, port.zero_point))
-            for port, each in zip(ports, told, strict=True)
-        ]
-    return answer
+    found = audit(path)
+    Interpreter(path).invoke()
+    return asdict(Description(found.inputs, found.outputs, found.ops, found.fully_integer, found.sha256))
 
 
 def _run(path: Path, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import functools
-import importlib
 import json
 import math
 import sys
@@ -23,6 +22,7 @@ from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.errors import InputError, TerminationError
 from keras_classics.pretrained import catalog
 from keras_classics.pretrained.imagenet import preprocessing_for
+from keras_classics.registration import import_of_user
 from keras_classics.training import devices, run_folder, transfer
 from keras_classics.training.defaults import BATCH_SIZE, CLASSIFIER_LEARNING_RATE, FINE_TUNING_BATCH_SIZE
 from keras_classics.training.fitting import build, default_learning_rate, fit
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         options: what `keras_classics.training.arguments.parser` gives.
     """
     if options.module:
-        _import(options.module)
+        import_of_user(options.module)
     output = options.output or Path("runs") / Path(options.model).stem
     if options.dry_run:
         _tell(options, output)
@@ -136,13 +136,6 @@ def _tell(options: argparse.Namespace, output: Path) -> None:
         print(f"last time  {seconds:.0f} s")
     except (OSError, ValueError, KeyError, TypeError):
         print("last time  not known: there is no run.json")
-
-
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except (ImportError, TypeError, ValueError) as error:  # the others for what is no module's name
-        raise InputError(f"--import {module}: {error}; put its folder on PYTHONPATH") from error
 
 
 def _model_and_data(options: argparse.Namespace) -> tuple[keras.Model, Dataset, str]:

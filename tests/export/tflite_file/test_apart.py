@@ -50,7 +50,7 @@ def changed(content: bytes, change: Callable[[Any], None]) -> bytes:
 
 def test_a_whole_file_is_described_and_gives_what_it_gives_here(file: Path) -> None:
     description = apart.describe(file)
-    assert [each.shape for each in description.inputs] == [(1, 8, 8, 3)]
+    assert [each.shape for each in description.inputs] == [[1, 8, 8, 3]]
     assert [each.dtype for each in description.outputs] == ["float32"]
     assert description.ops["CONV_2D"] == 1
     images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
