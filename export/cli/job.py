@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from export.data.array_files import read_arrays
+from export.cli.samples import ARRAY_FILES, calibration_of, evaluation_of, image_shape, images_of_folder
+from export.cli.trainings import clustering, pruning, quantized_training
 from export.data.input_range import InputRange, recorded_class_names, recorded_range
 from export.data.range_evidence import derived_range, range_of_photos
-from export.data.samples import JoinedImages, PartImages, balanced, smooth_images
 from export.data.scale_check import SAMPLES
 from export.errors import InputError
 from export.frontend.given_model import given_model
 from export.frontend.opening import with_fixed_shapes
 from export.frontend.read import read_graph
 from export.options import INTEGER_MODES, Options, flag, refuse_contradictions
-from export.quantization.qat import DISTILLATION_BATCH, FineTuning
-from export.quantization.sparsity import Clustering, Pruning
 from export.verification.measures import check_name
-from export.verification.metrics import output_names
-from export.vocabulary import DESTINATIONS, DISTILLATION_STEPS
+from export.vocabulary import DESTINATIONS
 from keras_classics import preprocessing_for, registry, train
-from keras_classics.datasets import data, image_folder
+from keras_classics.datasets import data
 from keras_classics.datasets.parts import Dataset, Shape
 from keras_classics.files import replacing, write_json
 from keras_classics.pretrained import catalog
@@ -40,15 +34,6 @@ from keras_classics.weights import MODEL_SUFFIXES, FreshClassifierWarning
 
 DEFAULT_DATA = "mnist"
 UNIT_RANGE = InputRange.between(0, 1)
-ARRAY_FILES = (".npy", ".npz")
-MOST_CALIBRATION_IMAGES = 500
-LEAST_CALIBRATION_IMAGES = 100
-"""Of a dataset whose calibration part has fewer, training images are taken too; never those of the test part."""
-FINE_TUNING_SEED = 1000  # epochs of fine-tuning must not repeat the shuffles and changes of training
-PRUNING_EPOCHS = 4
-PRUNING_LEARNING_RATE = 2e-3  # chosen on Fashion-MNIST's validation part: what is left must take over
-QAT_EPOCHS = 2
-CLUSTERING_EPOCHS = 2
 
 
 @dataclass(frozen=True)
@@ -89,9 +74,9 @@ def prepare(chosen: argparse.Namespace) -> Job:
     options = Options(
         mode=chosen.mode,
         io=chosen.io,
-        qat=_quantized_training(chosen, model, dataset, input_range) if chosen.qat else None,
-        prune=_pruning(chosen, dataset, input_range) if chosen.prune else None,
-        cluster=_clustering(chosen, dataset, input_range) if chosen.cluster else None,
+        qat=quantized_training(chosen, model, dataset, input_range) if chosen.qat else None,
+        prune=pruning(chosen, dataset, input_range) if chosen.prune else None,
+        cluster=clustering(chosen, dataset, input_range) if chosen.cluster else None,
         ptq=chosen.ptq,
         keep_float=chosen.keep_float,
         logits=chosen.logits,
@@ -108,8 +93,8 @@ def prepare(chosen: argparse.Namespace) -> Job:
         gate=not (chosen.no_gate or random_weights),
         name=chosen.model if named else path.stem,
     )
-    calibration = _calibration(chosen, model, dataset, input_range) if chosen.mode in INTEGER_MODES else None
-    return Job(model, calibration, _evaluation(model, dataset, input_range), options)
+    calibration = calibration_of(chosen, model, dataset, input_range) if chosen.mode in INTEGER_MODES else None
+    return Job(model, calibration, evaluation_of(model, dataset, input_range), options)
 
 
 def plan(chosen: argparse.Namespace) -> dict[str, str]:
@@ -237,7 +222,7 @@ def _loaded(path: Path, chosen: argparse.Namespace) -> tuple[keras.Model, Datase
     if chosen.streaming:  # whose number of steps may be open
         return model, None
     model = with_fixed_shapes(model, chosen.input_shape)
-    dataset = data.load(chosen.data, _image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
+    dataset = data.load(chosen.data, image_shape(model), None, chosen.skip_unreadable) if chosen.data else None
     return model, _agreeing(model, dataset, str(path))
 
 
@@ -294,12 +279,12 @@ def _found_range(chosen: argparse.Namespace, model: keras.Model, dataset: Datase
         return None
     if given is not None and given.suffix in ARRAY_FILES:
         return derived_range(read_graph(model), model.inputs[0].name, dtype) if len(model.inputs) == 1 else None
-    shape = _image_shape(model)
+    shape = image_shape(model)
     if dataset is not None:
         pixels, default = dataset.calibration.images(slice(SAMPLES)), UNIT_RANGE
     else:
         assert given is not None
-        pixels, default = _folder(given, shape, SAMPLES, chosen.skip_unreadable), None
+        pixels, default = images_of_folder(given, shape, SAMPLES, chosen.skip_unreadable), None
     return range_of_photos(read_graph(model), pixels, chosen.model, default, dtype)
 
 
@@ -346,108 +331,3 @@ def _agreeing(model: keras.Model, dataset: Dataset | None, name: str) -> Dataset
             "give the data that the model was trained for"
         )
     return dataset
-
-
-def _image_shape(model: keras.Model) -> Shape:
-    shape = tuple(model.inputs[0].shape[1:])
-    if len(model.inputs) != 1 or len(shape) != 3 or None in shape:
-        raise InputError(
-            f"{model.name} does not take one image of a fixed size (its inputs are "
-            f"{', '.join(str(tuple(each.shape)) for each in model.inputs)}); give --calibration FILE.npz, "
-            "or use export_tflite from Python"
-        )
-    return shape
-
-
-def _calibration(
-    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange | None
-) -> Any:
-    if chosen.calibration is not None:
-        path = Path(chosen.calibration)
-        if path.suffix in ARRAY_FILES:
-            return read_arrays(path)
-        assert input_range is not None  # photos have made it known
-        return input_range.scale(_folder(path, _image_shape(model), skip_unreadable=chosen.skip_unreadable))
-    assert input_range is not None
-    if dataset:
-        positions = balanced(dataset.calibration.labels.tolist(), MOST_CALIBRATION_IMAGES)
-        own = PartImages(dataset.calibration, input_range.scale, positions)
-        missing = LEAST_CALIBRATION_IMAGES - len(own)
-        if missing <= 0:
-            return own
-        trained_on = balanced(dataset.train.labels.tolist(), missing)
-        return JoinedImages(own, PartImages(dataset.train, input_range.scale, trained_on))
-    return input_range.scale(smooth_images(_image_shape(model)))
-
-
-def _folder(
-    folder: Path, shape: Shape, most: int = MOST_CALIBRATION_IMAGES, skip_unreadable: bool = False
-) -> np.ndarray:
-    """At most `most` images of a folder, as many of each of its folders, pixels in [0, 1]."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images nor a .npz or .npy file; check the path")
-    files = image_folder.image_files(folder)
-    if not files:
-        raise InputError(f"{folder} holds no images; put {', '.join(sorted(image_folder.SUFFIXES))} files there")
-    chosen = balanced([path.parent for path in files], most)
-    images = image_folder.decode_readable([files[index] for index in chosen], shape, skip_unreadable)
-    return np.stack(images).astype(np.float32) / 255
-
-
-def _evaluation(model: keras.Model, dataset: Dataset | None, input_range: InputRange | None) -> tuple[Any, Any] | None:
-    """Images and classes of the test part; of several outputs, all that tell as many classes have them."""
-    if dataset is None:
-        return None
-    assert input_range is not None
-    labels, classes = dataset.test.labels, len(dataset.class_names)
-    names = output_names(model)
-    shapes = [tuple(each.shape) for each in model.outputs]
-    targets = {name: labels for name, shape in zip(names, shapes, strict=True) if shape[1:] == (classes,)}
-    return PartImages(dataset.test, input_range.scale), targets if len(names) > 1 else labels
-
-
-def _pruning(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange | None) -> Pruning:
-    training = _training(chosen, dataset, input_range, PRUNING_EPOCHS, learning_rate=PRUNING_LEARNING_RATE)
-    block = tuple(chosen.prune_block) if chosen.prune_block else None
-    return Pruning(training, **chosen.prune, block=block, schedule=chosen.prune_schedule)
-
-
-def _clustering(chosen: argparse.Namespace, dataset: Dataset | None, input_range: InputRange | None) -> Clustering:
-    return Clustering(_training(chosen, dataset, input_range, CLUSTERING_EPOCHS), chosen.cluster)
-
-
-def _quantized_training(
-    chosen: argparse.Namespace, model: keras.Model, dataset: Dataset | None, input_range: InputRange | None
-) -> FineTuning:
-    if dataset is not None:
-        training = _training(chosen, dataset, input_range, chosen.qat_epochs or QAT_EPOCHS)
-        return replace(training, distill=chosen.distill)
-    if Path(chosen.calibration).suffix in ARRAY_FILES:
-        arrays = read_arrays(Path(chosen.calibration))
-        inputs = [arrays[each.name] for each in model.inputs] if isinstance(arrays, dict) else arrays
-        training = FineTuning.on_arrays(inputs, None, DISTILLATION_BATCH, chosen.seed, distill=True)
-        training = replace(training, epochs=math.ceil(DISTILLATION_STEPS / training.steps_per_epoch))
-    else:
-        photos = _folder(Path(chosen.calibration), _image_shape(model), skip_unreadable=chosen.skip_unreadable)
-        assert input_range is not None  # photos have made it known
-        training = FineTuning.on_photos(input_range.scale(photos), seed=chosen.seed)
-    return replace(training, epochs=chosen.qat_epochs or training.epochs)
-
-
-def _training(
-    chosen: argparse.Namespace,
-    dataset: Dataset | None,
-    input_range: InputRange | None,
-    epochs: int,
-    learning_rate: float | None = None,
-) -> FineTuning:
-    assert dataset is not None  # _check_sources has seen to it
-    assert input_range is not None
-    size = min(train.BATCH_SIZE, len(dataset.train))
-
-    def batches(epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        seed = [chosen.seed, FINE_TUNING_SEED + epoch]
-        for images, labels in train.batches(dataset.train, size, seed, dataset.augmentation):
-            yield input_range.scale(images), labels
-
-    return FineTuning(batches, len(dataset.train) // size, epochs, learning_rate)
