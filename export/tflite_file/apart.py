@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import InputError
+from export.lifetime import end_with
 from export.tflite_file.audit import TensorRecord, audit
 
 GIGABYTE = 1 << 30
@@ -31,7 +32,6 @@ SECONDS = 120.0
 MOST_ANSWER = GIGABYTE
 """Bytes of each file that the process may write."""
 ANSWER = "answer.json"
-PR_SET_PDEATHSIG = 1  # of Linux's prctl(2): the signal that a process gets when the one that started it ends
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ _TASKS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"describe": _descri
 def main(words: Sequence[str]) -> None:
     """Do one task in this process, which then ends: its name, the file, the folder, bytes of memory, the parent."""
     task, path, folder, memory, parent = words
-    _limit(int(memory), int(parent))
+    _limit(int(memory))
+    end_with(int(parent))
     try:
         answer = _TASKS[task](Path(path), Path(folder))
     except InputError as error:
@@ -169,18 +170,12 @@ def main(words: Sequence[str]) -> None:
     (Path(folder) / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _limit(memory: int, parent: int) -> None:
+def _limit(memory: int) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_ANSWER, MOST_ANSWER))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before that
-            os._exit(1)
 
 
 if __name__ == "__main__":

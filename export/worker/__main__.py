@@ -6,7 +6,6 @@ folder for large arrays and the number of the process that started it.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import os
@@ -20,6 +19,7 @@ from importlib.metadata import version
 from typing import IO, Any
 
 from export.ir.graph import Arrays
+from export.lifetime import end_with
 from export.worker import wire
 from export.worker.protocol import (
     Batch,
@@ -35,14 +35,13 @@ from export.worker.protocol import (
     imported,
 )
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl(2): the signal that this process gets when the one that started it ends
 LONGEST_ERROR = 10_000  # characters; TensorFlow puts whole tensors into some
 
 
 def main() -> None:
     """Serve until the parent closes the connection or ends."""
     folder, parent = sys.argv[1], int(sys.argv[2])
-    _end_with(parent)
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     faulthandler.enable()
     answers = os.fdopen(os.dup(1), "wb")
@@ -62,14 +61,6 @@ def main() -> None:
         _serve(connection)
         gc.collect()  # TensorFlow's functions refer to themselves and hold a copy of the weights
         gc.freeze()  # what training leaves behind in TensorFlow would be searched after every later call
-
-
-def _end_with(parent: int) -> None:
-    """Let this process end at once when its parent does, also while a library holds the interpreter's lock."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that
-        os._exit(1)
 
 
 def _serve(connection: Connection) -> None:
