@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import html
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_classics.errors import ArgumentParser, FailedPartError, command_line, require
+from keras_classics.errors import ArgumentParser, FailedPartError, InputError, command_line, require
 from keras_classics.quiet import start_keras
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ PHOTO_SIDE, VIEW_SIDE = 96, 128
 VIEWS = {"train": 20, "val": 4, "test": 20}
 PHOTO_EPOCHS = 10
 SHOWN_PHOTOS = 12
+MARK = ".keras-classics-demo"
+"""The file that says of a folder that a demo made it, and that the next one may empty it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = NAME) -> None:
     from export.client import Worker
 
     console, started, output = Console(), time.perf_counter(), chosen.output
-    shutil.rmtree(output, ignore_errors=True)
+    emptied(output)
     reports: list[tuple[str, str, Report]] = []
     with Worker() as worker:
         console.rule("digits: LeNet-5, from nothing")
@@ -95,6 +96,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = NAME) -> None:
         highlight=False,
     )
     console.print(f"{time.perf_counter() - started:.0f} s in all")
+
+
+def emptied(output: Path) -> None:
+    """Make the folder, without what an earlier demo left in it.
+
+    Raises:
+        InputError: it holds something else, which is not ours to remove.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file()):
+        raise InputError(f"{output} holds other things than a demo; give another --output, or remove it")
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    (output / MARK).touch()
 
 
 def digits(output: Path) -> tuple[keras.Model, Dataset]:
@@ -201,10 +215,10 @@ def timed(reports: Sequence[tuple[str, str, Report]], results: Path) -> list[Row
 
 def interval(right: float, count: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, in percent: what `count` test images tell of all others."""
-    z = 1.96
-    center = (right + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(right * (1 - right) / count + z * z / (4 * count * count))
-    return 100 * (center - half), 100 * min(1.0, center + half)
+    from scipy.stats import binomtest
+
+    found = binomtest(round(right * count), count).proportion_ci(method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
 
 
 def show(rows: Sequence[Row], console: Any) -> None:

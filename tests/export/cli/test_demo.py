@@ -36,7 +36,7 @@ def test_the_table_fits_80_columns_and_nothing_is_cut_off() -> None:
 
 def test_the_interval_is_wilsons() -> None:
     # Brown, Cai and DasGupta 2001, equation 4: of 120 of 120 the lower end is n / (n + z²).
-    assert demo.interval(1.0, 120) == pytest.approx((100 * 120 / (120 + 1.96**2), 100))
+    assert demo.interval(1.0, 120) == pytest.approx((100 * 120 / (120 + 1.959964**2), 100))
     low, high = demo.interval(0.5, 100)
     assert (low + high) / 2 == pytest.approx(50)
     assert high - low == pytest.approx(19.23, abs=0.01)
@@ -53,3 +53,18 @@ def test_views_are_files_by_part_and_class(tmp_path: Path) -> None:
     for part, count in demo.VIEWS.items():
         assert sorted(folder.name for folder in (tmp_path / part).iterdir()) == sorted(demo.PHOTOS)
         assert len(list((tmp_path / part).rglob("*.jpg"))) == count * len(demo.PHOTOS)
+
+
+def test_a_folder_of_others_is_not_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert demo.main(["--quick", "--output", str(tmp_path)]) == 2
+    assert "holds other things than a demo; give another --output" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_folder_of_an_earlier_demo_is_emptied(tmp_path: Path) -> None:
+    for _ in range(2):
+        demo.emptied(tmp_path / "demo")
+        (tmp_path / "demo" / "old.tflite").touch()
+    demo.emptied(tmp_path / "demo")
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [demo.MARK]
