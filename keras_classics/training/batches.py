@@ -92,6 +92,10 @@ class TrainingBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.epochs * self.steps - self.first
 
+    def close(self) -> None:
+        """End the thread that reads ahead; no batch is asked for after that."""
+        self._reader.shutdown(cancel_futures=True)
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         waiting = self._ahead.pop(index, None)
         batch = waiting.result() if waiting else self._read(index)

@@ -153,8 +153,10 @@ def _follow(model: keras.Model, left: TrainingBatches, follower: Follower) -> No
         except Exception:
             if left.failure is None:
                 raise
-    if follower.stopped:
-        gc.collect()  # TensorFlow complains on stderr if its reader of an unfinished dataset outlives Python
+        finally:
+            if follower.stopped:
+                gc.collect()  # TensorFlow complains on stderr if its reader of an unfinished dataset outlives Python
+            left.close()
     if left.failure is not None:  # not as TensorFlow reports it, as an error of its own
         raise left.failure
     if follower.watch.found:

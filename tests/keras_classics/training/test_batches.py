@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+import keras
 import numpy as np
 
 from keras_classics.datasets.augment import Augmentation
 from keras_classics.datasets.parts import Dataset, Part
+from keras_classics.training import fitting
 from keras_classics.training.batches import TrainingBatches, batches
 
 
@@ -77,3 +80,8 @@ def test_the_next_batch_is_read_while_the_last_one_is_used(digits: Dataset) -> N
     several[1]
     several[2]
     assert source.reads == 3
+
+
+def test_a_training_leaves_no_thread_that_reads(few_digits: Dataset, network: Callable[..., keras.Model]) -> None:
+    fitting.fit(network(seed=0), few_digits, epochs=1, progress=False)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
