@@ -158,7 +158,7 @@ def _from_tflite(path: Path, scale: InputRange | None) -> Classifier:
     scale = scale or _range_of_report(path)
     if scale is None:
         raise _no_range(path, "a normalization in its metadata")
-    softmax = bool(softmax_inputs(path.read_bytes()))
+    softmax = interpreter.outputs[output].index in softmax_inputs(path.read_bytes())
     return Classifier(
         path,
         _fitting(path, names, shapes[output][-1]),

@@ -93,6 +93,19 @@ def test_scores_become_probabilities(tmp_path: Path, pictures: Path) -> None:
     np.testing.assert_allclose(*expected, atol=1e-6)
 
 
+def test_a_softmax_of_another_output_makes_no_probabilities_of_scores(
+    tmp_path: Path, pictures: Path, worker: Worker
+) -> None:
+    image = layers.Input((16, 16, 3), name="image")
+    x = layers.GlobalAveragePooling2D()(image)
+    outputs = {"other": layers.Dense(5, "softmax")(x), "scores": layers.Dense(3, name="colour")(x)}
+    model = keras.Model(image, outputs)
+    model.get_layer("colour").set_weights([20 * np.eye(3, dtype="float32"), np.full(3, 5, "float32")])
+    export_tflite(model, tmp_path / "m.tflite", input_range=(0, 1), class_names=NAMES, worker=worker)
+    found = load_classifier(tmp_path / "m.tflite").probabilities(sorted(pictures.glob("[0-9]*")))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
 def test_without_names_classes_are_numbers(tmp_path: Path, pictures: Path) -> None:
     colours().save(tmp_path / "model.keras")
     classifier = load_classifier(tmp_path / "model.keras", input_range="0,1")
